@@ -1,0 +1,43 @@
+# make demo   the whole recipe on synthetic speech: environment, run, summary
+# make test   the tests
+# make lint   format and lint of Python and of the workflow
+# Each does all of its own set-up in $(VENV).
+
+PYTHON ?= python3
+VENV ?= .venv
+CORES ?= all
+BIN := $(VENV)/bin
+DEVICE := $(if $(shell command -v nvidia-smi 2>/dev/null),cuda,cpu)
+
+.PHONY: demo test lint env clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.ready
+	@$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --show-failed-logs --quiet rules host
+	@$(BIN)/spkdistill summary results/demo/report/summary.tsv --report results/demo/report/index.html
+
+test: $(VENV)/.ready-test
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+lint: $(VENV)/.ready-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+env: $(VENV)/.ready-test
+
+$(VENV)/.ready: envs/$(DEVICE).txt envs/repair_torchaudio.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	@echo "Creating the environment in $(VENV) ($(DEVICE)): a few minutes, once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/$(DEVICE).txt --editable .
+	@$(BIN)/python envs/repair_torchaudio.py
+	@touch $@
+
+$(VENV)/.ready-test: $(VENV)/.ready envs/test.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/test.txt
+	@touch $@
+
+clean:
+	rm -rf results/demo .snakemake

@@ -1,0 +1,36 @@
+"""The recipe: from recordings to a table of equal error rates. Read workflow/rules/*.smk in the order of the includes.
+
+A config file with `sets` of its own is a whole run and stands alone; one without is laid over config.yaml.
+"""
+
+if "sets" not in config:
+
+    configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/views.smk"
+include: "workflow/rules/teachers.smk"
+include: "workflow/rules/targets.smk"
+include: "workflow/rules/students.smk"
+include: "workflow/rules/embeddings.smk"
+include: "workflow/rules/backends.smk"
+include: "workflow/rules/scores.smk"
+include: "workflow/rules/metrics.smk"
+include: "workflow/rules/report.smk"
+
+
+# Everything is a target, not the report alone: an artifact that was deleted comes back.
+rule all:
+    default_target: True
+    input:
+        rules.data.input,
+        rules.feats.input,
+        rules.teachers.input,
+        rules.targets.input,
+        rules.students.input,
+        rules.embeddings.input,
+        rules.scores.input,
+        rules.report.input,

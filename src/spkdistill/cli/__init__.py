@@ -1,0 +1,84 @@
+"""`spkdistill <stage> ...`: one subcommand per rule, and the tools a person uses by hand.
+
+Each module of this package adds the subcommands of one room; it parses arguments and calls the room, no more.
+A subcommand imports its room when it runs, so that `spkdistill --help` does not wait for torch.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from spkdistill import __version__
+from spkdistill.errors import ConfigError, SpkdistillError
+
+ROOMS = (
+    "data",
+    "features",
+    "views",
+    "training",
+    "targets",
+    "embeddings",
+    "backend",
+    "metrics",
+    "report",
+    "ark",
+    "models",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; errors meant for people become one line on stderr and exit status 1."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        options = build_parser().parse_args(arguments)
+        options.run(options)
+    except SpkdistillError as error:
+        if "--debug" in arguments:
+            raise
+        print(f"spkdistill: error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `spkdistill ark ls ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every subcommand."""
+    parser = argparse.ArgumentParser(
+        prog="spkdistill", description="Offline distillation for speaker verification."
+    )
+    parser.add_argument("--version", action="version", version=f"spkdistill {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show a traceback for every error")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for room in ROOMS:
+        importlib.import_module(f"spkdistill.cli.{room}").add_commands(commands)
+    return parser
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add `--settings`, the part of the config that a stage depends on, as JSON."""
+    parser.add_argument(
+        "--settings", required=True, type=parse_settings, metavar="JSON", help="settings, as JSON"
+    )
+
+
+def parse_settings(text: str) -> dict:
+    """The JSON object of a `--settings` argument."""
+    try:
+        settings = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"--settings: not valid JSON ({error.msg} at character {error.pos})") from None
+    if not isinstance(settings, dict):
+        raise ConfigError("--settings: expected a JSON object")
+    return settings
+
+
+def command_line() -> str:
+    """This process's command, as a person would type it again."""
+    return shlex.join(["spkdistill", *sys.argv[1:]])

@@ -1,0 +1,149 @@
+"""The config of a run: checked against its schema, defaults filled in, names resolved, before any job."""
+
+import copy
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from spkdistill.errors import ConfigError
+
+
+def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
+    """The complete config: every default in its place, `students` crossed with `objectives`, training merged.
+
+    Raises ConfigError, one line that names the key, what was given and what is allowed. The `students` of the
+    result have one entry per student and objective, named `<student>-<objective>`.
+    """
+    config = copy.deepcopy(dict(config))
+    share_training(config)
+    give_every_objective(config)
+    check_against(config, yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    check_names(config)
+    config["students"] = dict(crossed_students(config))
+    check_model_names(config)
+    return config
+
+
+def share_training(config: dict[str, Any]) -> None:
+    """Lay each model's own `training` over the shared section of its role."""
+    shared = config.get("training", {})
+    for role, section in (("teacher", "teachers"), ("student", "students")):
+        for model in mappings(config.get(section)):
+            lay_over(model, shared, role)
+            if isinstance(model.get("aggregators"), dict):
+                lay_over(model["aggregators"], shared, "aggregators")
+
+
+def lay_over(owner: dict[str, Any], shared: Any, role: str) -> None:
+    """Complete `owner["training"]` with what `shared[role]` says and it does not."""
+    common = shared.get(role) if isinstance(shared, dict) else None
+    own = owner.get("training", {})
+    if isinstance(common, dict) and isinstance(own, dict):
+        owner["training"] = {**copy.deepcopy(common), **own}
+
+
+def give_every_objective(config: dict[str, Any]) -> None:
+    """Let a student that names no objectives learn by all of them."""
+    objectives = config.get("objectives")
+    for student in mappings(config.get("students")):
+        if isinstance(objectives, dict):
+            student.setdefault("objectives", list(objectives))
+
+
+def mappings(section: Any) -> Iterator[dict[str, Any]]:
+    """The mappings among a section's values; anything else is left for the schema to refuse."""
+    if isinstance(section, dict):
+        yield from (value for value in section.values() if isinstance(value, dict))
+
+
+def check_against(config: dict[str, Any], schema: dict[str, Any]) -> None:
+    """Fill in the schema's defaults, then raise a ConfigError for the first fault."""
+    validator = filling_validator()(schema)
+    errors = sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.absolute_path)))
+    if errors:
+        raise ConfigError(in_words(errors[0]))
+
+
+def filling_validator() -> type:
+    """A JSON schema validator that writes the defaults of missing properties into what it checks."""
+    check_properties = jsonschema.Draft202012Validator.VALIDATORS["properties"]
+
+    def fill_then_check(validator: Any, properties: dict, instance: Any, schema: dict) -> Iterator[Any]:
+        if isinstance(instance, dict):
+            for name, rule in properties.items():
+                if "default" in rule:
+                    instance.setdefault(name, copy.deepcopy(rule["default"]))
+        yield from check_properties(validator, properties, instance, schema)
+
+    return jsonschema.validators.extend(jsonschema.Draft202012Validator, {"properties": fill_then_check})
+
+
+def in_words(error: jsonschema.ValidationError) -> str:
+    """One line for a schema error: the key, what was given, what is allowed."""
+    where = ".".join(map(str, error.absolute_path)) or "config"
+    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
+        known = list(error.schema.get("properties", {}))
+        unknown = next(key for key in error.instance if key not in known)
+        return f"{where}: unknown key {unknown!r}; {nearest(unknown, known)}"
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        return f"{where}: the key {missing!r} is missing"
+    if "propertyNames" in error.absolute_schema_path:
+        return f"{where}: the name {error.instance!r} may hold letters, digits, '_', '.' and '-' only"
+    return f"{where}: {error.message}"
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A hint at what was meant."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"allowed are {', '.join(known)}"
+
+
+def check_names(config: dict[str, Any]) -> None:
+    """Raise a ConfigError where one section names an entry that another does not have."""
+    must_know(config, "sets", "train", "sets")
+    must_know(config, "features", config["vad"]["features"], "vad.features")
+    for name, trials in config["trials"].items():
+        must_know(config, "sets", trials["set"], f"trials.{name}.set")
+    for section in ("teachers", "students"):
+        for name, model in config[section].items():
+            must_know(config, "features", model["features"], f"{section}.{name}.features")
+    for name, student in config["students"].items():
+        must_know(config, "teachers", student["teacher"], f"students.{name}.teacher")
+        for objective in student["objectives"]:
+            must_know(config, "objectives", objective, f"students.{name}.objectives")
+
+
+def must_know(config: dict[str, Any], section: str, name: str, where: str) -> None:
+    """Raise a ConfigError unless `config[section]` has an entry called `name`."""
+    if name not in config[section]:
+        raise ConfigError(f"{where}: {section} has no entry {name!r}; {nearest(name, list(config[section]))}")
+
+
+def crossed_students(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A student for each entry of `students` and each of its objectives."""
+    for name, student in config["students"].items():
+        for objective in student["objectives"]:
+            yield (
+                f"{name}-{objective}",
+                {
+                    "student": name,
+                    "teacher": student["teacher"],
+                    "features": student["features"],
+                    "model": student["model"],
+                    "head": student["head"],
+                    "training": student["training"],
+                    "distil": config["objectives"][objective],
+                },
+            )
+
+
+def check_model_names(config: dict[str, Any]) -> None:
+    """Raise a ConfigError where a teacher and a student would share one folder of embeddings."""
+    for name in config["teachers"]:
+        if name in config["students"]:
+            raise ConfigError(f"teachers.{name}: a student is called {name!r} too; rename one of them")

@@ -1,0 +1,13 @@
+"""The errors a person is meant to read: one line with the file, the entry and the fix."""
+
+
+class SpkdistillError(Exception):
+    """Something outside the program is wrong; the message is one line and needs no traceback."""
+
+
+class DataError(SpkdistillError):
+    """A file or an entry of it is missing, damaged or contradicts another one."""
+
+
+class ConfigError(SpkdistillError):
+    """A setting is unknown, missing, or has a value that is not allowed."""

@@ -1,0 +1,118 @@
+"""The config is checked before any job starts, and a fault is one line that names the key."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from spkdistill.config import resolve
+from spkdistill.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+
+
+@pytest.fixture
+def config() -> dict:
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def placed(config: dict, path: str, value) -> dict:
+    """A copy of `config` in which the key at the dotted `path` is `value`."""
+    changed = copy.deepcopy(config)
+    *parents, last = path.split(".")
+    owner = changed
+    for parent in parents:
+        owner = owner[parent]
+    owner[last] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "workflow/configs").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_config_that_we_ship_is_valid(path):
+    whole = yaml.safe_load(path.read_text())
+    resolve(whole, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("sed", 1, "config: unknown key 'sed'; did you mean 'seed'?"),
+        ("seed", -1, "seed: -1 is less than the minimum of 0"),
+        ("shards", "two", "shards: 'two' is not of type 'integer'"),
+        ("run", "../elsewhere", "run: '../elsewhere' does not match"),
+        ("views.frmaes", 200, "views: unknown key 'frmaes'; did you mean 'frames'?"),
+        ("teachers.xvector.model.arch", "resnet", "teachers.xvector.model.arch: 'resnet' is not one of"),
+        ("teachers.xvector.training", {"epoch": 3}, "teachers.xvector.training: unknown key 'epoch'"),
+        ("teachers.xvector.features", "fbank", "teachers.xvector.features: features has no entry 'fbank'"),
+        (
+            "students.fc8.teacher",
+            "xvectr",
+            "students.fc8.teacher: teachers has no entry 'xvectr'; did you mean",
+        ),
+        ("students.fc8.objectives", ["kdd"], "students.fc8.objectives: objectives has no entry 'kdd'"),
+        (
+            "objectives.kd.temperature",
+            0,
+            "objectives.kd.temperature: 0 is less than or equal to the minimum of 0",
+        ),
+        ("objectives.xvector.targets", ["pooled"], "objectives.xvector.targets.0: 'pooled' is not one of"),
+        ("trials.trials.set", "test", "trials.trials.set: sets has no entry 'test'"),
+        ("sets.bad name", {}, "sets: the name 'bad name' may hold"),
+        ("features.mfcc.kind", "plp", "features.mfcc.kind: 'plp' is not one of"),
+        ("backends.plda.kind", "gplda", "backends.plda.kind: 'gplda' is not one of"),
+    ],
+)
+def test_a_fault_is_one_line_that_names_the_key(config, path, value, said):
+    with pytest.raises(ConfigError) as caught:
+        resolve(placed(config, path, value), SCHEMA)
+    assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_section_is_named(config):
+    del config["teachers"]
+    with pytest.raises(ConfigError, match="the key 'teachers' is missing"):
+        resolve(config, SCHEMA)
+
+
+def test_a_model_trains_by_its_own_settings_over_the_shared_ones(config):
+    config["students"]["fc8"]["training"] = {"epochs": 99}
+    resolved = resolve(config, SCHEMA)
+    shared = resolved["students"]["tdnn-kd"]["training"]
+    assert resolved["students"]["fc8-kd"]["training"] == {**shared, "epochs": 99}
+
+
+def test_students_are_crossed_with_their_objectives(config):
+    config["students"]["fc8"]["objectives"] = ["none", "kd"]
+    resolved = resolve(config, SCHEMA)
+    names = [name for name in resolved["students"] if name.startswith("fc8-")]
+    assert names == ["fc8-none", "fc8-kd"]
+    assert resolved["students"]["fc8-kd"]["distil"]["temperature"] == 4
+
+
+def test_two_models_of_one_name_are_refused(config):
+    config["teachers"]["fc8-kd"] = config["teachers"]["xvector"]
+    with pytest.raises(ConfigError, match=r"teachers\.fc8-kd: a student is called 'fc8-kd' too"):
+        resolve(config, SCHEMA)
+
+
+def test_every_key_of_the_schema_is_described():
+    """A key is explained where it stands; sections of named entries explain themselves by their keys."""
+
+    def undescribed(node: dict, path: str):
+        for name, rule in node.get("properties", {}).items():
+            where = f"{path}.{name}"
+            if rule and "$ref" not in rule and "properties" not in rule and "description" not in rule:
+                yield where
+            yield from undescribed(rule, where)
+            yield from undescribed(rule.get("additionalProperties") or {}, where)
+        for branch in node.get("allOf", []):
+            yield from undescribed(branch["then"], f"{path}[{branch['if']}]")
+
+    schema = yaml.safe_load(SCHEMA.read_text())
+    nodes = [("", schema), *((f"$defs.{name}", node) for name, node in schema["$defs"].items())]
+    assert [path for name, node in nodes for path in undescribed(node, name)] == []

@@ -1,0 +1,53 @@
+"""Back-ends, trained on the training set's embeddings and kept as Kaldi files."""
+
+
+rule cosine_backend:
+    input:
+        scp="results/{run}/embeddings/{model}/train/xvector.scp",
+        arks=shards("results/{run}/embeddings/{model}/train/xvector.{job}.ark"),
+        utt2spk="results/{run}/data/train/utt2spk",
+    output:
+        mean="results/{run}/backends/{model}/{backend}/mean.vec",
+    log:
+        "results/{run}/logs/backend/{model}.{backend}.log",
+    benchmark:
+        "results/{run}/benchmarks/backend/{model}.{backend}.tsv"
+    wildcard_constraints:
+        backend=named(kind_of("backends", "cosine")),
+    params:
+        settings=lambda w: as_json(config["backends"][w.backend]),
+        code=code_hash("backend.train"),
+    conda:
+        "../../envs/spkdistill.yaml"
+    message:
+        "Training the back-end {wildcards.backend} of {wildcards.model}"
+    shell:
+        "spkdistill backend --embeddings {input.scp} --utt2spk {input.utt2spk}"
+        " --settings {params.settings:q} --mean {output.mean} > {log} 2>&1"
+
+
+rule plda_backend:
+    input:
+        scp="results/{run}/embeddings/{model}/train/xvector.scp",
+        arks=shards("results/{run}/embeddings/{model}/train/xvector.{job}.ark"),
+        utt2spk="results/{run}/data/train/utt2spk",
+    output:
+        mean="results/{run}/backends/{model}/{backend}/mean.vec",
+        transform="results/{run}/backends/{model}/{backend}/transform.mat",
+        plda="results/{run}/backends/{model}/{backend}/plda",
+    log:
+        "results/{run}/logs/backend/{model}.{backend}.log",
+    benchmark:
+        "results/{run}/benchmarks/backend/{model}.{backend}.tsv"
+    wildcard_constraints:
+        backend=named(kind_of("backends", "plda")),
+    params:
+        settings=lambda w: as_json(config["backends"][w.backend]),
+        code=code_hash("backend.train"),
+    conda:
+        "../../envs/spkdistill.yaml"
+    message:
+        "Training the back-end {wildcards.backend} of {wildcards.model}"
+    shell:
+        "spkdistill backend --embeddings {input.scp} --utt2spk {input.utt2spk} --settings {params.settings:q}"
+        " --mean {output.mean} --transform {output.transform} --plda {output.plda} > {log} 2>&1"

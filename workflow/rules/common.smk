@@ -1,0 +1,90 @@
+"""The checked config, the names that wildcards may take, and the few helpers that rules share."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from spkdistill.codehash import code_hash
+from spkdistill.config import resolve
+from spkdistill.errors import ConfigError
+
+try:
+    config = resolve(config, Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
+except ConfigError as error:
+    raise WorkflowError(str(error))
+
+# Jobs find `spkdistill` beside the Python that runs snakemake, here and on a cluster's nodes.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+RUN = config["run"]
+JOBS = range(1, config["shards"] + 1)
+MODELS = config["teachers"] | config["students"]
+PARTS = ["xvector", "narrow_bn", "wide_bn", "sp_aggr", "lde_aggr", "logits"]
+
+
+def named(names):
+    """A wildcard constraint: exactly one of `names`, or nothing at all where there is none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+wildcard_constraints:
+    run=re.escape(RUN),
+    job=r"\d+",
+    set=named(config["sets"]),
+    features=named(config["features"]),
+    teacher=named(config["teachers"]),
+    student=named(config["students"]),
+    model=named(MODELS),
+    part=named(PARTS),
+    backend=named(config["backends"]),
+    trials=named(config["trials"]),
+
+
+def of_run(*patterns, **names):
+    """The files of this run that `patterns` stand for, one for each combination of `names`."""
+    return expand(patterns, run=RUN, **names)
+
+
+def shards(pattern):
+    """`pattern` for every shard, other wildcards left for the rule."""
+    return expand(pattern, job=JOBS, allow_missing=True)
+
+
+def as_json(settings):
+    """Settings as the text of a `--settings` argument, the same whatever the order of the config's keys."""
+    return json.dumps(settings, sort_keys=True)
+
+
+def kind_of(section, kind):
+    """The names in a config section whose `kind` is `kind`."""
+    return [name for name, settings in config[section].items() if settings["kind"] == kind]
+
+
+def is_synthetic(set):
+    """Whether the recordings of a set are made here."""
+    return config["sets"][set]["corpus"] == "synthetic"
+
+
+def raw(features, set):
+    """The merged index of a set's raw features."""
+    return f"results/{RUN}/feats/{features}/{set}/raw.scp"
+
+
+def voiced(features, set):
+    """The merged index of a set's normalised voiced frames."""
+    return f"results/{RUN}/feats/{features}/{set}/voiced.scp"
+
+
+def voiced_arks(features, set):
+    """The archives that `voiced` points into."""
+    return expand(f"results/{RUN}/feats/{features}/{set}/voiced.{{job}}.ark", job=JOBS)
+
+
+def model_file(model, name):
+    """A file of a teacher's or student's directory."""
+    role = "teachers" if model in config["teachers"] else "students"
+    return f"results/{RUN}/{role}/{model}/{name}"

@@ -1,0 +1,54 @@
+"""Embeddings of whole utterances, of teachers and students alike."""
+
+
+rule embed:
+    input:
+        model=lambda w: model_file(w.model, "model.safetensors"),
+        config=lambda w: model_file(w.model, "config.json"),
+        scp=lambda w: f"results/{w.run}/feats/{MODELS[w.model]['features']}/{w.set}/voiced.{w.job}.scp",
+        ark=lambda w: f"results/{w.run}/feats/{MODELS[w.model]['features']}/{w.set}/voiced.{w.job}.ark",
+    output:
+        ark="results/{run}/embeddings/{model}/{set}/xvector.{job}.ark",
+        scp="results/{run}/embeddings/{model}/{set}/xvector.{job}.scp",
+    log:
+        "results/{run}/logs/embed/{model}.{set}.{job}.log",
+    benchmark:
+        "results/{run}/benchmarks/embed/{model}.{set}.{job}.tsv"
+    resources:
+        runtime=240,
+        gpu=1,
+    params:
+        code=code_hash("embeddings"),
+    conda:
+        "../../envs/spkdistill.yaml"
+    message:
+        "Embedding {wildcards.set} with {wildcards.model}, shard {wildcards.job}"
+    shell:
+        "spkdistill embed --model {input.model} --config {input.config} --features {input.scp}"
+        " --ark {output.ark} --scp {output.scp} > {log} 2>&1"
+
+
+rule merge_embeddings:
+    input:
+        parts=shards("results/{run}/embeddings/{model}/{set}/xvector.{job}.scp"),
+        arks=shards("results/{run}/embeddings/{model}/{set}/xvector.{job}.ark"),
+        expected=lambda w: voiced(MODELS[w.model]["features"], w.set),
+    output:
+        scp="results/{run}/embeddings/{model}/{set}/xvector.scp",
+        manifest="results/{run}/embeddings/{model}/{set}/xvector.json",
+    log:
+        "results/{run}/logs/merge/xvector.{model}.{set}.log",
+    params:
+        code=code_hash("arks"),
+    conda:
+        "../../envs/spkdistill.yaml"
+    message:
+        "Merging the index of {wildcards.model} embeddings of {wildcards.set}"
+    shell:
+        "spkdistill merge --stage embed --parts {input.parts} --expected {input.expected}"
+        " --manifest {output.manifest} --output {output.scp} > {log} 2>&1"
+
+
+rule embeddings:
+    input:
+        of_run("results/{run}/embeddings/{model}/{set}/xvector.scp", model=MODELS, set=config["sets"]),

@@ -1,0 +1,83 @@
+"""Teachers, and the aggregators that pool their frame layers."""
+
+
+rule teacher:
+    input:
+        views="results/{run}/views/train/views.tsv",
+        speakers="results/{run}/views/train/speakers",
+        features=lambda w: voiced(config["teachers"][w.teacher]["features"], "train"),
+        arks=lambda w: voiced_arks(config["teachers"][w.teacher]["features"], "train"),
+    output:
+        model="results/{run}/teachers/{teacher}/model.safetensors",
+        config="results/{run}/teachers/{teacher}/config.json",
+        log="results/{run}/teachers/{teacher}/log.tsv",
+    log:
+        "results/{run}/logs/teacher/{teacher}.log",
+    benchmark:
+        "results/{run}/benchmarks/teacher/{teacher}.tsv"
+    threads: lambda w: config["teachers"][w.teacher]["training"]["threads"]
+    resources:
+        runtime=2880,
+        mem_mb=8000,
+        gpu=1,
+    params:
+        settings=lambda w: as_json(config["teachers"][w.teacher]["model_settings"]),
+        features=lambda w: as_json(config["features"][config["teachers"][w.teacher]["features"]]),
+        seed=config["seed"],
+        work="results/{run}/work/teacher/{teacher}",
+        code=lambda w: code_hash("training.loop"),
+    conda:
+        "../../envs/spkdistill.yaml"
+    message:
+        "Training the teacher {wildcards.teacher}"
+    shell:
+        "spkdistill train --name {wildcards.teacher} --settings {params.settings:q}"
+        " --feature-settings {params.features:q} --views {input.views} --speakers {input.speakers}"
+        " --features {input.features} --seed {params.seed} --work {params.work}"
+        " --model {output.model} --config {output.config} --log {output.log} > {log} 2>&1"
+
+
+rule aggregators:
+    input:
+        model="results/{run}/teachers/{teacher}/model.safetensors",
+        config="results/{run}/teachers/{teacher}/config.json",
+        views="results/{run}/views/train/views.tsv",
+        speakers="results/{run}/views/train/speakers",
+        features=lambda w: voiced(config["teachers"][w.teacher]["features"], "train"),
+        arks=lambda w: voiced_arks(config["teachers"][w.teacher]["features"], "train"),
+    output:
+        model="results/{run}/teachers/{teacher}/aggregators.safetensors",
+        config="results/{run}/teachers/{teacher}/aggregators.json",
+        log="results/{run}/teachers/{teacher}/aggregators_log.tsv",
+    log:
+        "results/{run}/logs/aggregators/{teacher}.log",
+    benchmark:
+        "results/{run}/benchmarks/aggregators/{teacher}.tsv"
+    threads: lambda w: config["teachers"][w.teacher]["aggregators"]["training"]["threads"]
+    resources:
+        runtime=1440,
+        mem_mb=8000,
+        gpu=1,
+    params:
+        settings=lambda w: as_json(config["teachers"][w.teacher]["aggregators"]),
+        seed=config["seed"],
+        work="results/{run}/work/aggregators/{teacher}",
+        code=code_hash("training.aggregators"),
+    conda:
+        "../../envs/spkdistill.yaml"
+    message:
+        "Training the aggregators of {wildcards.teacher}"
+    shell:
+        "spkdistill aggregators --teacher {input.model} --teacher-config {input.config}"
+        " --settings {params.settings:q} --views {input.views} --speakers {input.speakers}"
+        " --features {input.features} --seed {params.seed} --work {params.work}"
+        " --model {output.model} --config {output.config} --log {output.log} > {log} 2>&1"
+
+
+rule teachers:
+    input:
+        of_run(
+            "results/{run}/teachers/{teacher}/{file}",
+            teacher=config["teachers"],
+            file=["model.safetensors", "aggregators.safetensors"],
+        ),
