@@ -1,0 +1,94 @@
+"""`spkdistill train | aggregators`: teachers, students, and the aggregators of a teacher."""
+
+import argparse
+
+from spkdistill.cli import add_settings, parse_settings
+from spkdistill.errors import ConfigError
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add `train` and `aggregators`."""
+    parser = commands.add_parser("train", help="train a teacher, or a student on a teacher's cached targets")
+    parser.add_argument("--name", required=True, help="of the model, for seeds and messages")
+    add_settings(parser)
+    parser.add_argument(
+        "--feature-settings",
+        required=True,
+        type=parse_settings,
+        metavar="JSON",
+        help="to keep with the model",
+    )
+    add_inputs(parser)
+    parser.add_argument(
+        "--targets", nargs="*", default=[], metavar="PART=SCP", help="cached targets of the views"
+    )
+    add_outputs(parser)
+    parser.set_defaults(run=train)
+
+    parser = commands.add_parser("aggregators", help="train the aggregators of a teacher's frame layers")
+    parser.add_argument("--teacher", required=True, metavar="FILE", help="the teacher's model.safetensors")
+    parser.add_argument("--teacher-config", required=True, metavar="FILE", help="its config.json")
+    add_settings(parser)
+    add_inputs(parser)
+    add_outputs(parser)
+    parser.set_defaults(run=aggregators)
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """What every training reads."""
+    parser.add_argument("--views", required=True, metavar="TSV", help="the crops to train on")
+    parser.add_argument(
+        "--speakers", required=True, metavar="FILE", help="speakers in the order of their classes"
+    )
+    parser.add_argument("--features", required=True, metavar="SCP", help="voiced features")
+    parser.add_argument("--seed", required=True, type=int)
+
+
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """What every training writes."""
+    parser.add_argument("--work", required=True, metavar="DIR", help="for checkpoints; emptied at the end")
+    parser.add_argument("--model", required=True, metavar="FILE", help="safetensors to write")
+    parser.add_argument("--config", required=True, metavar="FILE", help="JSON to write")
+    parser.add_argument("--log", required=True, metavar="TSV", help="means over each epoch, to write")
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train a teacher or a student."""
+    from spkdistill.training.data import Inputs
+    from spkdistill.training.loop import Outputs
+    from spkdistill.training.networks import train_network
+
+    train_network(
+        options.settings,
+        options.feature_settings,
+        Inputs(options.views, options.speakers, options.features),
+        dict(map(part_and_scp, options.targets)),
+        options.seed,
+        options.name,
+        options.work,
+        Outputs(options.model, options.config, options.log),
+    )
+
+
+def aggregators(options: argparse.Namespace) -> None:
+    """Train the aggregators of a teacher."""
+    from spkdistill.training.aggregators import train_aggregators
+    from spkdistill.training.data import Inputs
+    from spkdistill.training.loop import Outputs
+
+    train_aggregators(
+        (options.teacher, options.teacher_config),
+        options.settings,
+        Inputs(options.views, options.speakers, options.features),
+        options.seed,
+        options.work,
+        Outputs(options.model, options.config, options.log),
+    )
+
+
+def part_and_scp(text: str) -> tuple[str, str]:
+    """The two sides of PART=SCP."""
+    part, separator, scp = text.partition("=")
+    if not (part and separator and scp):
+        raise ConfigError(f"--targets: expected PART=SCP, found {text!r}")
+    return part, scp

@@ -1,0 +1,1 @@
+"""Offline distillation: what a teacher says about each view, and losses that make a student say it too."""

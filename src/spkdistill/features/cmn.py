@@ -1,0 +1,105 @@
+"""Sliding mean (and variance) normalisation as Kaldi's apply-cmvn-sliding, then the voiced frames."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spkdistill.arks import ArkReader, ArkWriter
+from spkdistill.errors import ConfigError
+from spkdistill.files import write_text, write_tsv
+from spkdistill.progress import progress
+
+VARIANCE_FLOOR = 1e-10  # Kaldi's
+
+
+@dataclass(frozen=True)
+class CmnSettings:
+    """Kaldi's options of the same names (--cmn-window, --min-cmn-window, --center, --norm-vars)."""
+
+    window: int  # frames
+    min_window: int  # frames, at the start of an utterance where not centred
+    center: bool
+    norm_vars: bool
+    min_frames: int  # voiced frames that an utterance must have
+
+    def __post_init__(self) -> None:
+        """Kaldi's assertion; centred windows, which do not use min_window, must meet it too (ConfigError)."""
+        if not 0 < self.min_window <= self.window:
+            limits = f"from 1 to cmn.window ({self.window})"
+            raise ConfigError(f"cmn.min_window: {self.min_window} is not allowed; expected {limits}")
+
+
+def normalise_shard(
+    raw_scp: str,
+    vad_scp: str,
+    settings: CmnSettings,
+    compression: str,
+    ark: str,
+    scp: str,
+    num_frames: str,
+    rejected: str,
+) -> None:
+    """Write the voiced frames of each matrix of `raw_scp`, after sliding CMN over all (Kaldi's order).
+
+    `num_frames` gets lines "utterance frames"; utterances without enough voiced frames go to `rejected`.
+    """
+    counts, refused = [], []
+    with ArkReader(raw_scp) as raw, ArkReader(vad_scp) as vad, ArkWriter(ark, scp, compression) as writer:
+        for key in progress(raw.keys(), len(raw), "normalise", "utterances"):
+            voiced = vad[key] != 0 if key in vad else None
+            reason = refusal(voiced, raw.shape(key)[0], settings.min_frames)
+            if reason:
+                refused.append([key, reason])
+                continue
+            writer.write(key, sliding_cmn(raw[key], settings)[voiced])
+            counts.append(f"{key} {voiced.sum()}\n")
+        write_text(num_frames, "".join(counts))
+        write_tsv(rejected, ["utterance", "reason"], refused)
+
+
+def refusal(voiced: np.ndarray | None, frames: int, min_frames: int) -> str | None:
+    """Why an utterance of so many frames cannot be used, if it cannot."""
+    if voiced is None:
+        return "no voice activity decision for it"
+    if len(voiced) != frames:
+        return f"{frames} frames of features but {len(voiced)} voice activity decisions"
+    if voiced.sum() < max(min_frames, 1):
+        return f"{voiced.sum()} voiced frames, fewer than {max(min_frames, 1)}"
+    return None
+
+
+def sliding_cmn(features: np.ndarray, settings: CmnSettings) -> np.ndarray:
+    """Features (frames, dim) float32 minus the mean, and over the deviation, of the window at each frame.
+
+    Kaldi feature-functions.cc SlidingWindowCmn; sums over windows are differences of cumulative sums.
+    """
+    first, last = windows(len(features), settings)
+    frames = (last - first)[:, None].astype(np.float64)
+    values = features.astype(np.float64)
+    mean = window_sums(values, first, last) / frames
+    normalised = values - mean
+    if settings.norm_vars:
+        variance = window_sums(values**2, first, last) / frames - mean**2
+        normalised *= np.maximum(variance, VARIANCE_FLOOR) ** -0.5
+        normalised[last - first == 1] = 0
+    return normalised.astype(np.float32)
+
+
+def windows(frames: int, settings: CmnSettings) -> tuple[np.ndarray, np.ndarray]:
+    """The first frame of each frame's window and the one after its last; windows move inward at the ends."""
+    frame = np.arange(frames)
+    if settings.center:
+        start = frame - settings.window // 2
+        first = np.maximum(start, 0)
+        last = first + settings.window
+    else:
+        first = np.maximum(frame - settings.window, 0)
+        last = np.maximum(frame + 1, settings.min_window)
+    overshoot = np.maximum(last - frames, 0)
+    return np.maximum(first - overshoot, 0), last - overshoot
+
+
+def window_sums(values: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Sums (frames, dim) of the rows first..last-1 of `values`."""
+    total = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
+    return total[last] - total[first]

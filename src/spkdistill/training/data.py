@@ -1,0 +1,124 @@
+"""Batches of views, their speakers' classes and their cached targets, in an order that the seed fixes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spkdistill.errors import DataError
+from spkdistill.seeds import generator
+from spkdistill.views import ViewReader, Views, read_speakers, read_views
+
+ReadTargets = Callable[[list[str]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class SpecAugmentSettings:
+    """Zeroed bands of a crop (arXiv 1904.08779); widths are uniform from 0 to the largest."""
+
+    time_masks: int
+    time_width: int  # frames
+    frequency_masks: int
+    frequency_width: int  # coefficients
+
+
+class Inputs(NamedTuple):
+    """The files that every training reads."""
+
+    views: str | Path
+    speakers: str | Path
+    features: str | Path  # scp of voiced features
+
+
+class Batch(NamedTuple):
+    """One step's input."""
+
+    features: Tensor  # float32 (batch, frames, dim)
+    labels: Tensor  # int64 (batch,)
+    targets: Tensor | None  # float32 (batch, dim)
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device."""
+        targets = None if self.targets is None else self.targets.to(device)
+        return Batch(self.features.to(device), self.labels.to(device), targets)
+
+
+class TrainingData:
+    """Every view once an epoch; a step's batch does not depend on which others were asked for."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        read_targets: ReadTargets | None,
+        batch_size: int,
+        spec_augment: SpecAugmentSettings | None,
+        seed: int,
+        stage: str,
+    ) -> None:
+        """`read_targets` gives the targets (batch, dim) of view ids; seeds are of `seed`, `stage`, step."""
+        self.reader = ViewReader(read_views(inputs.views), inputs.features)
+        self.views, self.speakers = self.reader.views, read_speakers(inputs.speakers)
+        self.labels = classes_of(self.views, self.speakers)
+        self.read_targets, self.spec_augment = read_targets, spec_augment
+        self.seed, self.stage = seed, stage
+        # As many steps as whole batches; what is over is spread, so that no batch is too small to normalise.
+        self.steps_per_epoch = max(1, len(self.views) // batch_size)
+        self.permutation = lru_cache(maxsize=2)(self.draw_permutation)
+
+    def batches(self, first: int, last: int) -> Iterator[Batch]:
+        """Batches `first` to `last - 1`; a thread prepares the next one meanwhile."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            upcoming = pool.submit(self.batch, first) if first < last else None
+            for step in range(first, last):
+                batch = upcoming.result()
+                if step + 1 < last:
+                    upcoming = pool.submit(self.batch, step + 1)
+                yield batch
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, counted from 0 over the whole training."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        chosen = np.array_split(self.permutation(epoch), self.steps_per_epoch)[place]
+        features = self.reader.batch(chosen)
+        if self.spec_augment is not None:
+            mask(features, self.spec_augment, generator(self.seed, self.stage, f"masks {step}"))
+        targets = None
+        if self.read_targets is not None:
+            targets = torch.from_numpy(self.read_targets([self.views.ids[index] for index in chosen]))
+        return Batch(torch.from_numpy(features), torch.from_numpy(self.labels[chosen]), targets)
+
+    def draw_permutation(self, epoch: int) -> np.ndarray:
+        """The order of an epoch."""
+        return generator(self.seed, self.stage, f"epoch {epoch}").permutation(len(self.views))
+
+
+def classes_of(views: Views, speakers: Sequence[str]) -> np.ndarray:
+    """The class of each view, int64 (views,): its speaker's place in `speakers`."""
+    classes = {speaker: index for index, speaker in enumerate(speakers)}
+    try:
+        return np.array([classes[speaker] for speaker in views.speakers], dtype=np.int64)
+    except KeyError as error:
+        unknown = f"speaker {error.args[0]} of views.tsv is not in the list of speakers"
+        raise DataError(f"{unknown}; rerun the views stage") from None
+
+
+def mask(features: np.ndarray, settings: SpecAugmentSettings, random: np.random.Generator) -> None:
+    """Zero random bands of each crop in place; 0 is the mean of normalised features; (batch, frames, dim)."""
+    batch, frames, dim = features.shape
+    features[bands(batch, frames, settings.time_masks, settings.time_width, random)] = 0
+    columns = bands(batch, dim, settings.frequency_masks, settings.frequency_width, random)
+    features.transpose(0, 2, 1)[columns] = 0
+
+
+def bands(batch: int, length: int, count: int, width: int, random: np.random.Generator) -> np.ndarray:
+    """Where `count` random bands of at most `width` lie: bool (batch, length)."""
+    widths = random.integers(min(width, length) + 1, size=(batch, count, 1))
+    starts = random.integers(length - widths + 1)
+    places = np.arange(length)
+    return ((places >= starts) & (places < starts + widths)).any(axis=1)

@@ -1,0 +1,154 @@
+"""Teachers and students: a network, its head, and what a student learns from the cache beside the labels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spkdistill.distill.objectives import Moment, Multilevel, Objective, build_objective
+from spkdistill.distill.targets import TargetReader
+from spkdistill.errors import ConfigError, DataError
+from spkdistill.models.build import build_head, build_model
+from spkdistill.models.device import prepare
+from spkdistill.models.heads import SoftmaxHead
+from spkdistill.models.store import save
+from spkdistill.seeds import derive_seed
+from spkdistill.settings import build
+from spkdistill.training import checkpoint
+from spkdistill.training.data import Batch, Inputs, ReadTargets, TrainingData
+from spkdistill.training.loop import Outputs, TrainingSettings, train
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """A teacher or student of a config; `distil` is None for a teacher."""
+
+    features: str
+    model: dict
+    head: dict
+    training: TrainingSettings
+    distil: dict | None
+
+
+def train_network(
+    settings: Mapping[str, Any],
+    feature_settings: Mapping[str, Any],
+    inputs: Inputs,
+    targets: Mapping[str, str | Path],
+    seed: int,
+    name: str,
+    work: str | Path,
+    outputs: Outputs,
+) -> None:
+    """Train a teacher, or a student on cached `targets` ({part: scp}); a teacher is never loaded.
+
+    `settings` are those of `NetworkSettings`. Outputs appear when training is complete, and then the
+    checkpoints in `work` go.
+    """
+    chosen = build(NetworkSettings, {"distil": None, **settings}, name)
+    training, stage = chosen.training, f"train {name}"
+    objective = build_objective(chosen.distil or {"objective": "none"}, f"{name}.distil")
+    device = prepare(training.threads)
+    read_targets, target_dim = open_targets(objective, targets, name)
+    data = TrainingData(inputs, read_targets, training.batch_size, training.spec_augment, seed, stage)
+    model_settings = chosen.model | ({"embedding": target_dim} if isinstance(objective, Multilevel) else {})
+    torch.manual_seed(derive_seed(seed, stage, "weights"))
+    task = build_task(model_settings, chosen.head, objective, target_dim, data).to(device)
+
+    made_by = [settings, feature_settings, seed, name]
+    identity = checkpoint.identity(made_by, [*inputs, *targets.values()], "training.networks")
+    log = train(task, data, training, name, work, identity)
+
+    provenance = {"name": name, "seed": seed, "views": len(data.views), "training": settings["training"]}
+    config = {
+        "model": model_settings,
+        "feature_dim": data.reader.dim,
+        "head": chosen.head if task.head else None,
+        "speakers": data.speakers,
+        "features": chosen.features,
+        "feature_settings": feature_settings,
+        "distil": chosen.distil,
+        **provenance,
+    }
+    save(outputs.model, outputs.config, task.model, task.head, config)
+    log.write(outputs.log)
+    checkpoint.clear(work)
+
+
+class SpeakerTask(nn.Module):
+    """A network with its head and objective; called with a batch it gives the loss and the terms to log."""
+
+    def __init__(self, model: nn.Module, head: nn.Module | None, objective: Objective | None) -> None:
+        """`head` is None where only the objective trains; `objective` is None where only the labels do."""
+        super().__init__()
+        self.model, self.head, self.objective = model, head, objective
+
+    def forward(self, batch: Batch, moment: Moment) -> tuple[Tensor, dict[str, Tensor]]:
+        """classification_weight * cross-entropy + weight * objective."""
+        embedding = self.model(batch.features)
+        loss, terms, plain = 0, {}, None
+        if self.head is not None:
+            logits, plain = classify(self.head, embedding, batch.labels)
+            classification = functional.cross_entropy(logits, batch.labels)
+            accuracy = (plain.argmax(1) == batch.labels).double().mean()
+            loss = classification * (1 if self.objective is None else self.objective.classification_weight)
+            terms = {"classification": classification, "accuracy": accuracy}
+        if self.objective is not None:
+            student = embedding if isinstance(self.objective, Multilevel) else plain
+            distillation, parts = self.objective(student, batch.targets, batch.labels, moment)
+            loss = loss + self.objective.weight * distillation
+            terms |= parts
+        return loss, terms
+
+
+def classify(head: nn.Module, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """A head's logits to train on and its plain ones, (batch, speakers) both.
+
+    Those of a softmax head are the same, and its batch normalisation must see a batch once.
+    """
+    plain = head.plain(embedding)
+    return (plain if isinstance(head, SoftmaxHead) else head(embedding, labels)), plain
+
+
+def open_targets(
+    objective: Objective | None, scps: Mapping[str, str | Path], name: str
+) -> tuple[ReadTargets | None, int]:
+    """What reads the targets of an objective by view ids, and their size; None and 0 where it has none."""
+    if objective is None:
+        return None, 0
+    needed = objective.targets if isinstance(objective, Multilevel) else ("logits",)
+    missing = [part for part in needed if part not in scps]
+    if missing:
+        raise ConfigError(
+            f"{name}.distil: {objective.objective} needs the targets {missing[0]}; give their scp"
+        )
+    if isinstance(objective, Multilevel):
+        reader = TargetReader({part: scps[part] for part in needed}, objective.mean_norm)
+        return reader.batch, reader.dim
+    reader = TargetReader({"logits": scps["logits"]}, mean_norm=False)
+    return reader.logits, reader.logits(reader.readers["logits"].keys()[:1]).shape[1]
+
+
+def build_task(
+    model_settings: Mapping[str, Any],
+    head_settings: Mapping[str, Any],
+    objective: Objective | None,
+    target_dim: int,
+    data: TrainingData,
+) -> SpeakerTask:
+    """Network and head for the data; there is no head where only a multi-level objective trains."""
+    model = build_model(model_settings, data.reader.dim)
+    shortest = data.views.frames.min()
+    if shortest < model.receptive_field:
+        arch = model_settings["arch"]
+        raise DataError(f"views.tsv: views of {shortest} frames, but {arch} sees {model.receptive_field}")
+    if isinstance(objective, Multilevel) and objective.classification_weight == 0:
+        return SpeakerTask(model, None, objective)
+    if objective is not None and not isinstance(objective, Multilevel) and target_dim != len(data.speakers):
+        found = f"{target_dim} logits, but the views have {len(data.speakers)} speakers"
+        raise DataError(f"targets: {found}; dump the targets again")
+    return SpeakerTask(model, build_head(head_settings, model.embedding_dim, len(data.speakers)), objective)

@@ -1,0 +1,244 @@
+"""Teachers and students learn, students without a teacher, and a broken training ends in the same bytes."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from spkdistill.errors import ConfigError, DataError
+from spkdistill.files import read_json, read_text
+from spkdistill.models import store
+from spkdistill.training import loop, networks
+from spkdistill.training.loop import Interrupted
+from spkdistill.training.networks import train_network
+
+KD = {"objective": "kd", "temperature": 4, "weight": 0.5, "classification_weight": 1, "warmup_epochs": 0}
+TAU = {"start": 1.0, "end": 0.05, "from": 0.1, "to": 0.5, "gamma": 0.001}
+DISTIL = {
+    "kd": KD,
+    "dkd": {**KD, "objective": "dkd", "alpha": 1, "beta": 2},
+    "trkd": {**KD, "objective": "trkd", "lambda_m": 1, "lambda_f": 2, "tau": TAU, "mass": "renormalised"},
+    "multilevel": {
+        "objective": "multilevel",
+        "weight": 1,
+        "classification_weight": 0,
+        "targets": ["xvector", "wide_bn"],
+        "mean_norm": True,
+    },
+}
+
+
+class Places:
+    """Where a training of a test writes."""
+
+    def __init__(self, folder):
+        self.work = folder / "work"
+        names = "model.safetensors", "config.json", "log.tsv"
+        self.files = loop.Outputs(*(folder / name for name in names))
+
+    def bytes(self):
+        """The contents of all outputs."""
+        return [path.read_bytes() for path in self.files]
+
+
+@pytest.fixture
+def run(corpus):
+    """Train in a folder; targets only for a student."""
+
+    def train(settings, folder, seed=0, targets=corpus.targets):
+        outputs = Places(folder)
+        targets = targets if settings.get("distil") else {}
+        where = outputs.work, outputs.files
+        train_network(settings, {"kind": "mfcc"}, corpus.inputs, targets, seed, "t", *where)
+        return outputs
+
+    return train
+
+
+def rows(path):
+    """A log as a dict of columns."""
+    header, *lines = [line.split("\t") for line in read_text(path).splitlines()]
+    return dict(zip(header, np.array(lines, dtype=float).T, strict=True))
+
+
+def test_a_teacher_learns_its_speakers_and_can_be_loaded(run, settings, tmp_path, corpus):
+    outputs = run({**settings, "training": {**settings["training"], "epochs": 10}}, tmp_path)
+    log = rows(outputs.files[2])
+    assert log["epoch"].tolist() == list(range(1, 11))
+    assert log["accuracy"][-1] > 0.9 > log["accuracy"][0]
+    assert log["loss"][-1] < 0.5 * log["loss"][0]
+    assert log["learning_rate"][-1] == pytest.approx(0.001)
+    model, head, config = store.load(*outputs.files[:2])
+    assert config["speakers"] == [f"s{number}" for number in range(6)]
+    assert config["feature_settings"] == {"kind": "mfcc"}
+    assert head.plain(model(torch.zeros(2, 24, 8))).shape == (2, 6)
+    assert not outputs.work.exists()
+
+
+@pytest.mark.parametrize("name", DISTIL)
+def test_a_student_learns_from_the_cache(run, settings, tmp_path, name):
+    student = {**settings, "model": {"arch": "fc8", "channels": 8, "layers": 2, "embedding": 8}}
+    student |= {"distil": DISTIL[name], "training": {**settings["training"], "epochs": 8}}
+    log = rows(run(student, tmp_path).files[2])
+    terms = {"kd": ["kd"], "dkd": ["tckd", "nckd"], "trkd": ["cfkd"], "multilevel": ["cosine_distance"]}
+    for term in terms[name]:
+        assert log[term][-1] < 0.9 * log[term][0]
+    if name == "trkd":
+        assert log["tau"][-1] == pytest.approx(0.05095, abs=1e-4)
+        assert log["confusion_size"][0] > log["confusion_size"][-1] >= 1
+        whole = log["p_target"] + log["p_confusion"] + log["p_background"]
+        assert whole == pytest.approx(np.ones(8), abs=1e-5)
+
+
+def test_a_multilevel_student_has_the_size_of_its_targets_and_no_head(run, settings, tmp_path):
+    outputs = run({**settings, "distil": DISTIL["multilevel"]}, tmp_path)
+    model, head, config = store.load(*outputs.files[:2])
+    assert head is None
+    assert model.embedding_dim == config["model"]["embedding"] == 9
+    assert "accuracy" not in rows(outputs.files[2])
+
+
+def test_a_student_never_opens_a_teacher(run, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "read_weights", lambda *_: pytest.fail("weights were read"))
+    run({**settings, "distil": DISTIL["trkd"]}, tmp_path)
+
+
+def interrupt_at(monkeypatch, step, action):
+    """Let `action` happen within the `step`-th update (from 0) of the next training."""
+    update, count = loop.update, iter(range(10**6))
+
+    def updating(*arguments):
+        if next(count) == step:
+            action()
+        return update(*arguments)
+
+    monkeypatch.setattr(loop, "update", updating)
+
+
+def die():
+    """An error that no one expects, as good as a lost machine."""
+    raise RuntimeError("power cut")
+
+
+@pytest.mark.parametrize("name", [None, "trkd", "multilevel"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_terminated_training_goes_on_to_the_same_bytes(
+    run, settings, tmp_path, monkeypatch, name, optimizer
+):
+    settings["training"]["optimizer"] = optimizer
+    if name:
+        settings["distil"] = DISTIL[name]
+    whole = run(settings, tmp_path / "whole").bytes()
+    interrupt_at(monkeypatch, 5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted, match="stopped at step 6 of 12; run again"):
+        run(settings, tmp_path / "broken")
+    assert not (tmp_path / "broken/model.safetensors").exists()
+    monkeypatch.undo()
+    assert run(settings, tmp_path / "broken").bytes() == whole
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_killed_training_goes_on_from_its_last_whole_checkpoint(
+    run, settings, tmp_path, monkeypatch, capsys, damaged
+):
+    whole = run(settings, tmp_path / "whole").bytes()
+    interrupt_at(monkeypatch, 10, die)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(settings, tmp_path / "broken")
+    monkeypatch.undo()
+    if damaged:
+        newest = max((tmp_path / "broken/work").glob("*.safetensors"))
+        newest.write_bytes(newest.read_bytes()[:-9])
+    assert run(settings, tmp_path / "broken").bytes() == whole
+    assert f"going on from step {4 if damaged else 8}" in capsys.readouterr().err
+
+
+def test_checkpoints_come_as_often_as_asked_and_a_finished_one_only_writes(
+    run, settings, tmp_path, monkeypatch
+):
+    settings["training"]["checkpoint_minutes"] = 1e-9
+    saved = []
+    save = networks.checkpoint.save
+    monkeypatch.setattr(networks.checkpoint, "save", lambda *a: saved.append(a[2]) or save(*a))
+    monkeypatch.setattr(networks, "save", lambda *_: die())
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(settings, tmp_path)
+    assert saved == list(range(1, 13))
+    monkeypatch.undo()
+    interrupt_at(monkeypatch, 0, die)  # no update is left to do
+    first = run(settings, tmp_path).bytes()
+    monkeypatch.undo()
+    assert run(settings, tmp_path / "again").bytes() == first
+
+
+def test_other_settings_start_anew(run, settings, tmp_path, monkeypatch, capsys):
+    interrupt_at(monkeypatch, 10, die)
+    with pytest.raises(RuntimeError):
+        run(settings, tmp_path / "broken")
+    monkeypatch.undo()
+    settings["training"]["learning_rate"] = 0.02
+    whole = run(settings, tmp_path / "whole").bytes()
+    capsys.readouterr()
+    assert run(settings, tmp_path / "broken").bytes() == whole
+    assert "other settings" in capsys.readouterr().err
+
+
+def test_the_seed_matters_and_nothing_else_does(run, settings, tmp_path):
+    first, same = run(settings, tmp_path / "a"), run(settings, tmp_path / "b")
+    other = run(settings, tmp_path / "c", seed=1)
+    assert first.bytes() == same.bytes()
+    assert first.bytes()[0] != other.bytes()[0]
+
+
+def test_bfloat16_computes_something_close(run, settings, tmp_path):
+    single = rows(run(settings, tmp_path / "a").files[2])
+    settings["training"]["precision"] = "bfloat16"
+    half = rows(run(settings, tmp_path / "b").files[2])
+    assert half["loss"][0] == pytest.approx(single["loss"][0], rel=0.02)
+    assert half["loss"][0] != single["loss"][0]
+
+
+def test_a_training_that_diverges_says_so(run, settings, tmp_path):
+    settings["training"] |= {"optimizer": "sgd", "learning_rate": 1e30, "gradient_clip": None}
+    settings["head"] = {"kind": "softmax", "hidden": 8}
+    with pytest.raises(ConfigError, match=r"t: the loss is not finite in epoch .*learning_rate"):
+        run(settings, tmp_path)
+
+
+def test_a_softmax_head_sees_each_batch_once(run, settings, tmp_path):
+    settings["head"] = {"kind": "softmax", "hidden": 8}
+    _, head, _ = store.load(*run({**settings, "distil": KD}, tmp_path).files[:2])
+    assert int(head.segment7_norm.num_batches_tracked) == 12
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            {"distil": {**DISTIL["multilevel"], "targets": ["lde_aggr"]}},
+            ConfigError,
+            "needs the targets lde_aggr",
+        ),
+        ({"distil": {"objective": "kd"}}, ConfigError, r"t\.distil\.temperature: this setting is missing"),
+        ({"model": {"arch": "resnet"}}, ConfigError, "resnet"),
+        ({"speed": 1}, ConfigError, r"t\.speed: no such setting"),
+    ],
+)
+def test_wrong_settings_are_named(run, settings, tmp_path, change, error, message):
+    with pytest.raises(error, match=message):
+        run({**settings, **change}, tmp_path)
+
+
+def test_logits_of_other_speakers_are_an_error(run, settings, tmp_path, corpus):
+    with pytest.raises(DataError, match="5 logits, but the views have 6 speakers"):
+        run({**settings, "distil": KD}, tmp_path, targets={"logits": corpus.targets["wide_bn"]})
+
+
+def test_the_config_beside_a_model_names_what_made_it(run, settings, tmp_path):
+    config = read_json(run({**settings, "distil": KD}, tmp_path, seed=3).files[1])
+    assert config["distil"] == KD
+    assert config["training"] == settings["training"]
+    assert (config["seed"], config["views"], config["name"]) == (3, 72, "t")

@@ -1,0 +1,107 @@
+"""Aggregators learn on a teacher that stays as it was, and an interrupted training ends in the same bytes."""
+
+import argparse
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from spkdistill.cli import training as cli
+from spkdistill.errors import ConfigError
+from spkdistill.files import read_text
+from spkdistill.models import store
+from spkdistill.training import aggregators as room
+from spkdistill.training import loop
+from spkdistill.training.loop import Interrupted
+
+
+@pytest.fixture
+def command(corpus, tmp_path):
+    """Run a subcommand with the inputs and outputs that both have."""
+    parser = argparse.ArgumentParser()
+    cli.add_commands(parser.add_subparsers())
+    views, speakers, features = corpus.inputs
+    inputs = ["--views", views, "--speakers", speakers, "--features", features]
+
+    def run(name, settings, *more):
+        outputs = {
+            "model": f"{name}.safetensors",
+            "config": f"{name}.json",
+            "log": f"{name}.tsv",
+            "work": "work",
+        }
+        arguments = [name, "--settings", json.dumps(settings), "--seed", 0, *inputs, *more]
+        for option, file in outputs.items():
+            arguments += [f"--{option}", tmp_path / file]
+        options = parser.parse_args(list(map(str, arguments)))
+        options.run(options)
+
+    return run
+
+
+def test_a_student_is_trained_on_the_targets_named(command, settings, corpus, tmp_path):
+    distil = {
+        "objective": "kd",
+        "temperature": 4,
+        "weight": 1,
+        "classification_weight": 1,
+        "warmup_epochs": 0,
+    }
+    student = "--name", "s", "--feature-settings", "{}", "--targets"
+    command("train", {**settings, "distil": distil}, *student, f"logits={corpus.targets['logits']}")
+    assert "\tkd" in read_text(tmp_path / "train.tsv").splitlines()[0]
+    with pytest.raises(ConfigError, match=r"expected PART=SCP, found 'logits\.scp'"):
+        command("train", {**settings, "distil": distil}, *student, "logits.scp")
+
+
+def test_aggregators_learn_and_the_teacher_stays_as_it_was(
+    command, settings, training, tmp_path, monkeypatch
+):
+    command("train", settings, "--name", "t", "--feature-settings", "{}")
+    teacher = tmp_path / "train.safetensors", tmp_path / "train.json"
+    before = {name: value.clone() for name, value in store.load(*teacher)[0].state_dict().items()}
+    loaded = []
+    monkeypatch.setattr(room, "load", lambda *paths: loaded.append(store.load(*paths)) or loaded[-1])
+    chosen = {
+        "embedding": 8,
+        "components": 3,
+        "head": settings["head"],
+        "training": {**training, "epochs": 6},
+    }
+    options = ["--teacher", teacher[0], "--teacher-config", teacher[1]]
+
+    command("aggregators", chosen, *options)
+    whole = (tmp_path / "aggregators.safetensors").read_bytes(), (tmp_path / "aggregators.tsv").read_bytes()
+    for name, value in loaded[0][0].state_dict().items():
+        assert torch.equal(value, before[name])
+    header, first, *_, last = [
+        line.split("\t") for line in read_text(tmp_path / "aggregators.tsv").splitlines()
+    ]
+    for name in ("sp_aggr", "lde_aggr"):
+        column = header.index(f"{name}_classification")
+        assert float(last[column]) < 0.6 * float(first[column])
+    trained = store.load_aggregators(
+        tmp_path / "aggregators.safetensors", tmp_path / "aggregators.json", loaded[0][0].layer_dims
+    )
+    layers = loaded[0][0].frame_layers(torch.randn(2, 24, 8))
+    assert {name: aggregator(layers).shape for name, aggregator in trained.items()} == {
+        "sp_aggr": (2, 8),
+        "lde_aggr": (2, 8),
+    }
+
+    update, count = loop.update, iter(range(1000))
+
+    def updating(*arguments):
+        if next(count) == 9:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return update(*arguments)
+
+    monkeypatch.setattr(loop, "update", updating)
+    with pytest.raises(Interrupted, match="aggregators: stopped at step 10 of 24"):
+        command("aggregators", chosen, *options)
+    monkeypatch.setattr(loop, "update", update)
+    command("aggregators", chosen, *options)
+    again = (tmp_path / "aggregators.safetensors").read_bytes(), (tmp_path / "aggregators.tsv").read_bytes()
+    assert again == whole
