@@ -51,3 +51,9 @@ rule plda_backend:
     shell:
         "spkdistill backend --embeddings {input.scp} --utt2spk {input.utt2spk} --settings {params.settings:q}"
         " --mean {output.mean} --transform {output.transform} --plda {output.plda} > {log} 2>&1"
+
+
+rule backends:
+    input:
+        artifacts(rules.cosine_backend, model=MODELS, backend=kind_of("backends", "cosine")),
+        artifacts(rules.plda_backend, model=MODELS, backend=kind_of("backends", "plda")),

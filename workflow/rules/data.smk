@@ -25,3 +25,42 @@ rule synthesise:
     shell:
         "spkdistill synthesise --settings {params.settings:q} --seed {params.seed}"
         " --job {wildcards.job} --jobs {params.jobs} --ark {output.ark} --scp {output.scp} > {log} 2>&1"
+
+
+# A rule for each set, because each has trial lists of its own.
+for name, settings in config["sets"].items():
+
+    rule:
+        name:
+            f"prepare_{name}"
+        input:
+            scps=of_run("results/{run}/data/{set}/wav.{job}.scp", set=name, job=JOBS) if is_synthetic(name) else [],
+            source=source_files(name),
+        output:
+            of_run("results/{run}/data/{set}/{file}", set=name, file=DATA_FILES),
+            trials=of_run("results/{run}/data/{set}/{file}", set=name, file=settings.get("trials", [])),
+        log:
+            *of_run("results/{run}/logs/prepare/{set}.log", set=name),
+        benchmark:
+            of_run("results/{run}/benchmarks/prepare/{set}.tsv", set=name)[0]
+        params:
+            settings=as_json(settings),
+            directory=of_run("results/{run}/data/{set}", set=name),
+            wav_scp="--wav-scp" if is_synthetic(name) else "",
+            pipes="--allow-pipes" if config["data"]["allow_pipes"] else "",
+            share=config["data"]["max_rejected"],
+            seed=config["seed"],
+            code=code_hash("data.prepare"),
+        conda:
+            "../../envs/spkdistill.yaml"
+        message:
+            f"Preparing the data directory of {name}"
+        shell:
+            "spkdistill prepare --settings {params.settings:q} --seed {params.seed} --max-rejected {params.share}"
+            " {params.pipes} {params.wav_scp} {input.scps} --output-dir {params.directory} > {log} 2>&1"
+
+
+rule data:
+    input:
+        artifacts(rules.synthesise, set=filter(is_synthetic, config["sets"])),
+        *(artifacts(getattr(rules, f"prepare_{name}")) for name in config["sets"]),

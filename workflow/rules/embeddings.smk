@@ -25,7 +25,7 @@ rule embed:
         "Embedding {wildcards.set} with {wildcards.model}, shard {wildcards.job}"
     shell:
         "spkdistill embed --model {input.model} --config {input.config} --features {input.scp}"
-        " --ark {output.ark} --scp {output.scp} > {log} 2>&1"
+        " --threads {threads} --ark {output.ark} --scp {output.scp} > {log} 2>&1"
 
 
 rule merge_embeddings:
@@ -51,4 +51,4 @@ rule merge_embeddings:
 
 rule embeddings:
     input:
-        of_run("results/{run}/embeddings/{model}/{set}/xvector.scp", model=MODELS, set=config["sets"]),
+        artifacts(rules.embed, rules.merge_embeddings, model=MODELS, set=config["sets"]),

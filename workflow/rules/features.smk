@@ -3,7 +3,8 @@
 
 rule features:
     input:
-        data=data_files,
+        wav="results/{run}/data/{set}/wav.scp",
+        utt2spk="results/{run}/data/{set}/utt2spk",
         audio=audio_arks,
     output:
         ark="results/{run}/feats/{features}/{set}/raw.{job}.ark",
@@ -17,7 +18,7 @@ rule features:
         runtime=120,
     params:
         settings=lambda w: as_json(config["features"][w.features]),
-        directory=subpath(input.data[0], parent=True),
+        directory="results/{run}/data/{set}",
         pipes="--allow-pipes" if config["data"]["allow_pipes"] else "",
         seed=config["seed"],
         jobs=config["shards"],
@@ -44,14 +45,15 @@ rule vad:
     benchmark:
         "results/{run}/benchmarks/vad/{set}.{job}.tsv"
     params:
-        settings=as_json(config["vad"]),
+        settings=as_json(vad_settings()),
+        features=as_json(config["features"][config["vad"]["features"]]),
         code=code_hash("features.vad"),
     conda:
         "../../envs/spkdistill.yaml"
     message:
         "Finding the speech of {wildcards.set}, shard {wildcards.job}"
     shell:
-        "spkdistill vad --features {input.scp} --settings {params.settings:q}"
+        "spkdistill vad --raw {input.scp} --features {params.features:q} --settings {params.settings:q}"
         " --ark {output.ark} --scp {output.scp} > {log} 2>&1"
 
 
@@ -79,7 +81,7 @@ rule normalise:
     message:
         "Normalising the voiced {wildcards.features} frames of {wildcards.set}, shard {wildcards.job}"
     shell:
-        "spkdistill normalise --features {input.scp} --vad {input.vad} --settings {params.settings:q}"
+        "spkdistill normalise --raw {input.scp} --vad {input.vad} --settings {params.settings:q}"
         " --compression {params.compression} --ark {output.ark} --scp {output.scp}"
         " --num-frames {output.num_frames} --rejected {output.rejected} > {log} 2>&1"
 
@@ -161,6 +163,9 @@ rule merge_voiced:
 
 rule feats:
     input:
-        [of_run("results/{run}/feats/{features}/{set}/{kind}.scp", features=name, set=config["sets"], kind=["raw", "voiced"])
-         for name in used_features()],
-        of_run("results/{run}/vad/{set}/vad.scp", set=config["sets"]),
+        artifacts(
+            *(rules.features, rules.merge_features, rules.normalise, rules.merge_voiced),
+            features=used_features(),
+            set=config["sets"],
+        ),
+        artifacts(rules.vad, rules.merge_vad, set=config["sets"]),

@@ -7,8 +7,8 @@ rule student:
         speakers="results/{run}/views/train/speakers",
         features=lambda w: voiced(config["students"][w.student]["features"], "train"),
         arks=lambda w: voiced_arks(config["students"][w.student]["features"], "train"),
-        targets=lambda w: target_scps(w.student),
-        target_arks=lambda w: target_arks(w.student),
+        targets=lambda w: target_files(w.student, "{part}.scp"),
+        target_arks=lambda w: target_files(w.student, "{part}.{job}.ark"),
     output:
         model="results/{run}/students/{student}/model.safetensors",
         config="results/{run}/students/{student}/config.json",
@@ -28,7 +28,7 @@ rule student:
         targets=lambda w, input: [f"{Path(scp).stem}={scp}" for scp in input.targets],
         seed=config["seed"],
         work="results/{run}/work/student/{student}",
-        code=code_hash("training.loop", "distill.objectives"),
+        code=code_hash("training.networks"),
     conda:
         "../../envs/spkdistill.yaml"
     message:
@@ -42,4 +42,4 @@ rule student:
 
 rule students:
     input:
-        of_run("results/{run}/students/{student}/model.safetensors", student=config["students"]),
+        artifacts(rules.student, student=config["students"]),

@@ -31,7 +31,7 @@ rule dump:
     shell:
         "spkdistill dump --model {input.model} --config {input.config} --aggregators {input.aggregators}"
         " --aggregators-config {input.aggregators_config} --views {input.views} --features {input.features}"
-        " --job {wildcards.job} --jobs {params.jobs} --parts {params.parts} > {log} 2>&1"
+        " --threads {threads} --job {wildcards.job} --jobs {params.jobs} --parts {params.parts} > {log} 2>&1"
 
 
 rule merge_targets:
@@ -57,4 +57,4 @@ rule merge_targets:
 
 rule targets:
     input:
-        of_run("results/{run}/targets/{teacher}/train/{part}.scp", teacher=config["teachers"], part=PARTS),
+        artifacts(rules.dump, rules.merge_targets, teacher=config["teachers"], set="train", part=PARTS),

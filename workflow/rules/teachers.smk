@@ -21,11 +21,11 @@ rule teacher:
         mem_mb=8000,
         gpu=1,
     params:
-        settings=lambda w: as_json(config["teachers"][w.teacher]["model_settings"]),
+        settings=lambda w: as_json(model_settings(w.teacher)),
         features=lambda w: as_json(config["features"][config["teachers"][w.teacher]["features"]]),
         seed=config["seed"],
         work="results/{run}/work/teacher/{teacher}",
-        code=lambda w: code_hash("training.loop"),
+        code=code_hash("training.networks"),
     conda:
         "../../envs/spkdistill.yaml"
     message:
@@ -76,8 +76,4 @@ rule aggregators:
 
 rule teachers:
     input:
-        of_run(
-            "results/{run}/teachers/{teacher}/{file}",
-            teacher=config["teachers"],
-            file=["model.safetensors", "aggregators.safetensors"],
-        ),
+        artifacts(rules.teacher, rules.aggregators, teacher=config["teachers"]),

@@ -1,0 +1,50 @@
+"""Kaldi archives: reading, writing, random access by memory map, and the files of single objects.
+
+An archive (ark) is a sequence of keys, each with a blank and an object behind it; its index (scp) has a line
+"key ark:offset" for each of them.
+"""
+
+from spkdistill.arks.archives import Record, read_archive, read_records, read_selected, write_archive
+from spkdistill.arks.compression import COMPRESSIONS
+from spkdistill.arks.merging import check_rejected, describe, merge, read_keys, read_rejected, write_rejected
+from spkdistill.arks.objects import (
+    ObjectReader,
+    ObjectWriter,
+    encode_text,
+    read_matrix,
+    read_vector,
+    reading_object,
+    write_matrix,
+    write_vector,
+    writing_object,
+)
+from spkdistill.arks.reader import ArkReader
+from spkdistill.arks.scp import read_scp
+from spkdistill.arks.writer import ArkWriter
+
+__all__ = [
+    "COMPRESSIONS",
+    "ArkReader",
+    "ArkWriter",
+    "ObjectReader",
+    "ObjectWriter",
+    "Record",
+    "check_rejected",
+    "describe",
+    "encode_text",
+    "merge",
+    "read_archive",
+    "read_keys",
+    "read_matrix",
+    "read_records",
+    "read_rejected",
+    "read_scp",
+    "read_selected",
+    "read_vector",
+    "reading_object",
+    "write_archive",
+    "write_matrix",
+    "write_rejected",
+    "write_vector",
+    "writing_object",
+]

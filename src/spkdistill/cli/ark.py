@@ -1,0 +1,253 @@
+"""`spkdistill ark`: look at archives, compare, check and copy them; `spkdistill merge`: put shards together.
+
+Archives are named as in Kaldi (`ark:FILE`, `scp:FILE`, `ark,t:-`) or by a path; `-` and `.gz` are known.
+Lists are aligned on a terminal and separated by tabs in a pipe.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from itertools import chain, islice
+
+from spkdistill.errors import ConfigError, DataError
+
+BLOCK = 1000  # lines that are aligned together
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add `ark` and `merge`."""
+    parser = commands.add_parser("ark", help="look at, compare, check and copy archives", description=__doc__)
+    add_actions(parser.add_subparsers(dest="action", metavar="ACTION", required=True))
+    add_merge(commands)
+
+
+def add_actions(actions: argparse._SubParsersAction) -> None:
+    """Add the actions of `ark`."""
+    action = add_action(actions, "ls", ls, "key, type and dimensions of every entry")
+    action.add_argument("archives", nargs="+", metavar="ARCHIVE")
+
+    action = add_action(actions, "head", head, "the first entries and their first values")
+    action.add_argument("-n", type=int, default=10, metavar="COUNT", help="entries (default: %(default)s)")
+    action.add_argument("archive", metavar="ARCHIVE")
+
+    action = add_action(
+        actions, "stat", stat, "entries, dimensions, range, mean, NaN and infinity of archives"
+    )
+    action.add_argument("archives", nargs="+", metavar="ARCHIVE")
+
+    action = add_action(actions, "show", show, "the numbers of some entries, in Kaldi's text form")
+    action.add_argument("archive", metavar="ARCHIVE")
+    action.add_argument("keys", nargs="+", metavar="KEY")
+    action.add_argument("--rows", metavar="FIRST:LAST", help="only these rows, from 0, both included")
+
+    action = add_action(actions, "diff", diff, "where two archives differ; exit status 1 if they do")
+    action.add_argument("first", metavar="A")
+    action.add_argument("second", metavar="B")
+    action.add_argument(
+        "--tolerance", type=float, default=0.0, help="absolute difference allowed (default: 0)"
+    )
+
+    action = add_action(
+        actions, "check", check, "every fault of arks and of scp files with the arks they name"
+    )
+    action.add_argument("files", nargs="+", metavar="FILE", help=".ark or .scp")
+
+    action = add_action(actions, "copy", copy, "copy, convert or compress an archive")
+    action.add_argument("source", metavar="SRC", help="what to read")
+    action.add_argument("target", metavar="DST", help="what to write, such as ark,scp:x.ark,x.scp or ark,t:-")
+    action.add_argument(
+        "--compression", default="none", metavar="NAME", help="none, auto, two-byte-auto, ..."
+    )
+
+
+def add_action(
+    actions: argparse._SubParsersAction, name: str, run: object, description: str
+) -> argparse.ArgumentParser:
+    """One action of `ark`."""
+    parser = actions.add_parser(name, help=description, description=description)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_merge(commands: argparse._SubParsersAction) -> None:
+    """Add `merge`."""
+    parser = commands.add_parser("merge", help="put the scp or count files of shards together")
+    parser.add_argument(
+        "--parts", nargs="+", required=True, metavar="FILE", help="files of the shards, in order"
+    )
+    parser.add_argument("--output", required=True, metavar="FILE")
+    parser.add_argument(
+        "--expected", metavar="FILE", help="file whose first column is all keys (.tsv: after the header)"
+    )
+    parser.add_argument("--rejected", nargs="*", default=[], metavar="TSV", help="rejected.tsv of the shards")
+    parser.add_argument("--rejected-output", metavar="TSV", help="rejected.tsv of all, to write")
+    parser.add_argument(
+        "--max-rejected", type=float, metavar="SHARE", help="fail above this share of --expected"
+    )
+    parser.add_argument("--manifest", metavar="JSON", help="manifest to write")
+    parser.add_argument("--stage", help="the stage that the manifest names")
+    parser.set_defaults(run=merge)
+
+
+def ls(options: argparse.Namespace) -> None:
+    """List the entries of archives."""
+    from spkdistill.arks import read_records
+
+    for archive in options.archives:
+        print_table(
+            [record.key, record.header.kind, dimensions(record.shape)]
+            for record in read_records(archive, values=False)
+        )
+
+
+def head(options: argparse.Namespace) -> None:
+    """List the first entries with the first values of each."""
+    from spkdistill.arks import read_records
+
+    records = islice(read_records(options.archive), options.n)
+    print_table([r.key, r.header.kind, dimensions(r.shape), preview(r.value)] for r in records)
+
+
+def stat(options: argparse.Namespace) -> None:
+    """Print the totals of archives, a block for each."""
+    from spkdistill.arks.inspect import statistics
+
+    for number, archive in enumerate(options.archives):
+        found = statistics(archive)
+        if number:
+            print()
+        rows = [("archive", archive), ("entries", found.entries), ("types", tally(found.kinds))]
+        if found.rows:
+            total = sum(rows * count for rows, count in found.rows.items())
+            rows.append(("rows", f"{min(found.rows)}..{max(found.rows)}, {total} in all"))
+        rows += [("dims", tally(found.dims)), ("values", found.values), ("bytes", found.bytes)]
+        if found.values:
+            moments = (found.minimum, found.mean, found.maximum, found.deviation)
+            rows += zip(("min", "mean", "max", "std"), (f"{value:.7g}" for value in moments), strict=True)
+        rows += [("nan", found.nans), ("inf", found.infinities)]
+        print_table([str(name), str(value)] for name, value in rows)
+
+
+def show(options: argparse.Namespace) -> None:
+    """Print entries in Kaldi's text form."""
+    from spkdistill.arks import encode_text, read_selected
+
+    for key, value in read_selected(options.archive, options.keys):
+        if isinstance(value, bytes):
+            raise DataError(f"{options.archive}:{key}: is a wave file; listen to it instead")
+        sys.stdout.write(f"{key} {encode_text(value[parse_rows(options.rows, len(value), key)]).decode()}")
+
+
+def diff(options: argparse.Namespace) -> None:
+    """List the keys that differ by more than the tolerance, and fail if there are any."""
+    from spkdistill.arks.inspect import differences
+
+    keys = 0
+    worst, worst_relative = 0.0, 0.0
+    wrong: list[list[str]] = []
+    for keys, found in enumerate(differences(options.first, options.second), start=1):  # noqa: B007
+        if found.problem:
+            wrong.append([found.key, found.problem])
+            continue
+        worst, worst_relative = max(worst, found.absolute), max(worst_relative, found.relative)
+        if found.absolute > options.tolerance:
+            place = f"at {','.join(map(str, found.place))}"
+            wrong.append([found.key, f"abs {found.absolute:.7g}", f"rel {found.relative:.7g}", place])
+    print_table(wrong)
+    print(f"{keys} keys, {len(wrong)} differ; greatest difference {worst:.7g}, relative {worst_relative:.7g}")
+    if wrong:
+        raise DataError(f"{options.first} and {options.second}: {len(wrong)} of {keys} keys differ")
+
+
+def check(options: argparse.Namespace) -> None:
+    """Print every fault, a line for each, and fail if there are any."""
+    from spkdistill.arks.inspect import faults
+
+    found = 0
+    for line in chain.from_iterable(map(faults, options.files)):
+        print(line)
+        found += 1
+    if found:
+        raise DataError(f"{' '.join(options.files)}: {found} faults")
+    print(f"{' '.join(options.files)}: no faults", file=sys.stderr)
+
+
+def copy(options: argparse.Namespace) -> None:
+    """Copy an archive."""
+    from spkdistill.arks import read_archive, write_archive
+
+    count = write_archive(options.target, read_archive(options.source), options.compression)
+    print(f"{count} entries: {options.source} to {options.target}", file=sys.stderr)
+
+
+def merge(options: argparse.Namespace) -> None:
+    """Merge the index or count files of shards, and their rejected.tsv."""
+    from spkdistill import arks
+    from spkdistill.manifest import write_manifest
+
+    if options.manifest and not options.stage:
+        raise ConfigError("--manifest needs --stage, the name of the stage")
+    rejected = arks.read_rejected(options.rejected)
+    expected = arks.read_keys(options.expected) if options.expected else None
+    if options.max_rejected is not None:
+        if expected is None:
+            raise ConfigError("--max-rejected is a share of --expected, which is missing")
+        arks.check_rejected(rejected, len(expected), options.max_rejected)
+    count = arks.merge(options.parts, options.output, expected, {key for key, _, _ in rejected})
+    if options.rejected_output:
+        arks.write_rejected(options.rejected_output, rejected)
+    if options.manifest:
+        contents = {"count": count, "rejected": len(rejected)}
+        if options.output.endswith(".scp"):
+            contents |= arks.describe(options.output)
+        write_manifest(options.manifest, options.stage, contents)
+
+
+def print_table(rows: Iterable[list[str]]) -> None:
+    """Print rows: aligned on a terminal, a thousand at a time, and separated by tabs in a pipe."""
+    rows = iter(rows)
+    while block := list(islice(rows, BLOCK if sys.stdout.isatty() else 1)):
+        widths = [
+            max((len(row[column]) for row in block if len(row) > column), default=0) for column in range(9)
+        ]
+        for row in block:
+            if sys.stdout.isatty():
+                print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=False)).rstrip())
+            else:
+                print("\t".join(row))
+
+
+def dimensions(shape: tuple[int, ...]) -> str:
+    """A shape as `400x30`, `512`, or `-` where there is none."""
+    return "x".join(map(str, shape)) or "-"
+
+
+def tally(counts: Counter) -> str:
+    """What was counted, the most frequent first, as `CM (98), CM2 (2)`."""
+    common = counts.most_common(5)
+    more = [f"and {len(counts) - 5} more"] if len(counts) > 5 else []
+    if len(common) == 1:
+        return str(common[0][0])
+    return ", ".join([f"{value} ({count})" for value, count in common] + more)
+
+
+def preview(value: object) -> str:
+    """The first values of an entry."""
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    flat = value.ravel()
+    return " ".join([f"{number:.7g}" for number in flat[:6].tolist()] + ["..."] * (flat.size > 6))
+
+
+def parse_rows(text: str | None, rows: int, key: str) -> slice:
+    """The slice of FIRST:LAST, both included."""
+    if text is None:
+        return slice(None)
+    try:
+        first, last = (int(part) for part in text.split(":"))
+    except ValueError:
+        raise ConfigError(f"--rows {text}: expected FIRST:LAST, such as 0:9") from None
+    if not 0 <= first <= last < rows:
+        raise DataError(f"{key}: has rows 0:{rows - 1}, not {text}")
+    return slice(first, last + 1)

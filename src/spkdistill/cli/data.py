@@ -1,0 +1,53 @@
+"""`spkdistill synthesise` and `spkdistill prepare`: speech, and the data directories of the sets."""
+
+import argparse
+
+from spkdistill.cli import add_settings
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add `synthesise` and `prepare`."""
+    parser = commands.add_parser("synthesise", help="synthesise a shard of a synthetic set")
+    add_settings(parser)
+    parser.add_argument("--seed", required=True, type=int)
+    parser.add_argument("--job", required=True, type=int, help="which shard, from 1")
+    parser.add_argument("--jobs", required=True, type=int, help="how many shards there are")
+    parser.add_argument("--ark", required=True, metavar="ARK", help="wave files to write")
+    parser.add_argument("--scp", required=True, metavar="SCP", help="their index, to write")
+    parser.set_defaults(run=synthesise)
+
+    parser = commands.add_parser("prepare", help="check a corpus and write its Kaldi data directory")
+    add_settings(parser)
+    parser.add_argument("--seed", required=True, type=int, help="draws trials")
+    parser.add_argument(
+        "--max-rejected", required=True, type=float, help="share of utterances that may be of no use"
+    )
+    parser.add_argument("--allow-pipes", action="store_true", help="run the shell commands in wav.scp")
+    parser.add_argument(
+        "--wav-scp", nargs="*", default=[], metavar="SCP", help="shards of a synthetic set, in order"
+    )
+    parser.add_argument("--output-dir", required=True, metavar="DIR", help="data directory to write")
+    parser.set_defaults(run=prepare)
+
+
+def synthesise(options: argparse.Namespace) -> None:
+    """Synthesise one shard."""
+    from spkdistill.data.corpora import synthetic as room
+    from spkdistill.settings import build
+
+    settings = build(room.SyntheticSettings, options.settings, "set")
+    room.synthesise_shard(settings, options.seed, options.job, options.jobs, options.ark, options.scp)
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Prepare one set."""
+    from spkdistill.data import prepare as room
+
+    room.prepare(
+        options.settings,
+        options.seed,
+        options.max_rejected,
+        options.allow_pipes,
+        options.wav_scp,
+        options.output_dir,
+    )

@@ -1,0 +1,72 @@
+"""`spkdistill metrics` and `spkdistill paired`."""
+
+import argparse
+from pathlib import Path
+
+from spkdistill.cli import add_settings
+from spkdistill.errors import ConfigError
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add the subcommands of the metrics room."""
+    parser = commands.add_parser("metrics", help="EER, minDCF, DET curve and intervals of a score file")
+    parser.add_argument("--scores", required=True, type=Path, help="lines `enrol test score`")
+    add_inputs(parser)
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="JSON", help="the metrics; rates are fractions"
+    )
+    parser.set_defaults(run=run_metrics)
+
+    parser = commands.add_parser("paired", help="differences in EER between systems on the same trials")
+    parser.add_argument(
+        "--pair",
+        required=True,
+        action="append",
+        nargs=2,
+        type=parse_named,
+        metavar=("SYSTEM=SCORES", "BASELINE=SCORES"),
+        help="two systems to compare; give it once for each row",
+    )
+    parser.add_argument("--name", help="of the trial list in the table (the name of its file)")
+    add_inputs(parser)
+    parser.add_argument("--output", required=True, type=Path, metavar="TSV", help="a row for each pair")
+    parser.set_defaults(run=run_paired)
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add what both subcommands need."""
+    parser.add_argument(
+        "--trials", required=True, type=Path, help="`enrol test target|nontarget` or `1|0 enrol test`"
+    )
+    parser.add_argument(
+        "--utt2spk", required=True, type=Path, help="the speaker of each utterance of the trials"
+    )
+    add_settings(parser)
+    parser.add_argument("--seed", required=True, type=int, help="of the resampling")
+
+
+def parse_named(text: str) -> tuple[str, Path]:
+    """The name and the path of "name=path"."""
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise ConfigError(f"--pair {text}: expected NAME=PATH")
+    return name, Path(path)
+
+
+def run_metrics(options: argparse.Namespace) -> None:
+    """Measure a score file."""
+    from spkdistill.metrics.evaluate import MetricsSettings, evaluate
+    from spkdistill.settings import build
+
+    settings = build(MetricsSettings, options.settings, "metrics")
+    evaluate(options.scores, options.trials, options.utt2spk, settings, options.seed, options.output)
+
+
+def run_paired(options: argparse.Namespace) -> None:
+    """Compare score files."""
+    from spkdistill.metrics.evaluate import MetricsSettings, compare
+    from spkdistill.settings import build
+
+    settings = build(MetricsSettings, options.settings, "metrics")
+    name = options.name or options.trials.name
+    compare(options.pair, name, options.trials, options.utt2spk, settings, options.seed, options.output)

@@ -1,0 +1,75 @@
+"""`spkdistill report` and `spkdistill summary`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from spkdistill.cli import add_settings
+from spkdistill.errors import ConfigError
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add this room's subcommands."""
+    parser = commands.add_parser("report", help="the run's report: index.html and summary.tsv")
+    add_settings(parser)
+    named(parser, "--metrics", "MODEL/BACKEND/TRIALS=JSON", "metrics of a scored system")
+    named(parser, "--model", "NAME=JSON", "a model's config.json")
+    named(parser, "--log", "NAME=TSV", "a training log")
+    named(parser, "--rejected", "STAGE/SET=TSV", "the entries that a stage rejected")
+    named(parser, "--manifest", "STAGE/SET=JSON", "a stage's manifest")
+    parser.add_argument(
+        "--paired", nargs="+", action="extend", default=[], type=Path, metavar="TSV", help="paired tests"
+    )
+    parser.add_argument("--html", required=True, type=Path, help="the page to write")
+    parser.add_argument("--summary", required=True, type=Path, help="the table to write")
+    parser.set_defaults(run=run_report)
+
+    parser = commands.add_parser("summary", help="print a run's summary.tsv as a table")
+    parser.add_argument("table", type=Path, metavar="SUMMARY.TSV")
+    parser.add_argument("--all", action="store_true", help="every back-end, not only the best of each model")
+    parser.add_argument("--report", metavar="PATH", help="where the report is, for the closing line")
+    parser.set_defaults(run=run_summary)
+
+
+def named(parser: argparse.ArgumentParser, option: str, form: str, text: str) -> None:
+    """Add an option that takes name=path, several at once and repeatedly."""
+    parser.add_argument(option, nargs="+", action="extend", default=[], metavar=form, help=text)
+
+
+def by_name(option: str, pairs: Sequence[str]) -> dict[str, Path]:
+    """The paths of name=path arguments, by name."""
+    paths: dict[str, Path] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not (name and equals and path):
+            raise ConfigError(f"{option} {pair}: expected NAME=PATH")
+        if name in paths:
+            raise ConfigError(f"{option} {name}: given twice")
+        paths[name] = Path(path)
+    return paths
+
+
+def run_report(options: argparse.Namespace) -> None:
+    """Read every input, then write the page and the summary."""
+    from spkdistill.report.inputs import read_report
+    from spkdistill.report.page import write_page
+    from spkdistill.report.summary import write_summary
+
+    report = read_report(
+        settings=options.settings,
+        metrics=by_name("--metrics", options.metrics),
+        models=by_name("--model", options.model),
+        logs=by_name("--log", options.log),
+        paired=options.paired,
+        rejected=by_name("--rejected", options.rejected),
+        manifests=by_name("--manifest", options.manifest),
+    )
+    write_summary(report, options.summary)
+    write_page(report, options.html)
+
+
+def run_summary(options: argparse.Namespace) -> None:
+    """Print the table."""
+    from spkdistill.report.summary import terminal_summary
+
+    print(terminal_summary(options.table, options.all, options.report))

@@ -1,0 +1,51 @@
+"""`spkdistill dump`: a teacher's outputs for every view, one shard at a time."""
+
+import argparse
+
+from spkdistill.errors import ConfigError
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add `dump`."""
+    parser = commands.add_parser(
+        "dump", help="what a teacher says about each view, for students to learn from"
+    )
+    parser.add_argument("--model", required=True, metavar="SAFETENSORS", help="trained teacher")
+    parser.add_argument("--config", required=True, metavar="JSON", help="its config.json")
+    parser.add_argument(
+        "--aggregators", metavar="SAFETENSORS", help="its aggregators, for sp_aggr and lde_aggr"
+    )
+    parser.add_argument("--aggregators-config", metavar="JSON", help="their config")
+    parser.add_argument("--views", required=True, metavar="TSV")
+    parser.add_argument("--features", required=True, metavar="SCP", help="voiced features of all utterances")
+    parser.add_argument("--job", required=True, type=int, help="which shard, from 1")
+    parser.add_argument("--jobs", required=True, type=int, help="number of shards")
+    parser.add_argument(
+        "--parts", required=True, nargs="+", metavar="PART=ARK,SCP", help="what to write, and where"
+    )
+    parser.add_argument("--threads", default=1, type=int, help="1, since shards run side by side")
+    parser.set_defaults(run=dump)
+
+
+def dump(options: argparse.Namespace) -> None:
+    """Targets of a shard of the views."""
+    from spkdistill.distill.targets import TeacherFiles, dump_shard
+
+    dump_shard(
+        TeacherFiles(options.model, options.config, options.aggregators, options.aggregators_config),
+        options.views,
+        options.features,
+        options.job,
+        options.jobs,
+        dict(parse_part(part) for part in options.parts),
+        options.threads,
+    )
+
+
+def parse_part(text: str) -> tuple[str, tuple[str, str]]:
+    """(part, (ark, scp)) of PART=ARK,SCP."""
+    part, _, paths = text.partition("=")
+    ark, comma, scp = paths.partition(",")
+    if not (part and ark and comma and scp):
+        raise ConfigError(f"--parts {text}: expected PART=ARK,SCP")
+    return part, (ark, scp)

@@ -1,0 +1,1 @@
+"""Metrics of scored trials: EER, minDCF, DET curves, and intervals from resampled speakers."""

@@ -1,0 +1,36 @@
+"""Networks and heads by the names they have in a config."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from spkdistill.errors import ConfigError
+from spkdistill.models.fc8 import Fc8, Fc8Settings
+from spkdistill.models.heads import AamHead, AamSettings, SoftmaxHead, SoftmaxSettings
+from spkdistill.models.xvector import Xvector, XvectorSettings
+from spkdistill.settings import build
+
+ARCHITECTURES = {"xvector": (Xvector, XvectorSettings), "fc8": (Fc8, Fc8Settings)}
+HEADS = {"softmax": (SoftmaxHead, SoftmaxSettings), "aam": (AamHead, AamSettings)}
+
+
+def build_model(settings: Mapping[str, Any], feature_dim: int) -> nn.Module:
+    """The network of a config's `model:` mapping: `arch` and the settings of that architecture."""
+    module, options = chosen(ARCHITECTURES, settings, "arch", "model")
+    return module(options, feature_dim)
+
+
+def build_head(settings: Mapping[str, Any], embedding_dim: int, num_speakers: int) -> nn.Module:
+    """The head of a config's `head:` mapping: `kind` and the settings of that kind."""
+    module, options = chosen(HEADS, settings, "kind", "head")
+    return module(options, embedding_dim, num_speakers)
+
+
+def chosen(table: dict, settings: Mapping[str, Any], key: str, where: str) -> tuple[type[nn.Module], Any]:
+    """The class that `settings[key]` names, and its settings dataclass built from the other keys."""
+    name = settings.get(key)
+    if name not in table:
+        raise ConfigError(f"{where}.{key}: {name!r} is not known; choose from {', '.join(table)}")
+    module, kind = table[name]
+    return module, build(kind, {k: value for k, value in settings.items() if k != key}, where)

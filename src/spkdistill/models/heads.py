@@ -1,0 +1,85 @@
+"""Classification heads over the training speakers: softmax as in Kaldi, and additive angular margin.
+
+`head(embedding, labels)` gives the logits to train on, `head.plain(embedding)` those without a margin. Both
+compute in float32 under autocast: bfloat16 logits carry 8 bits.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spkdistill.models.layers import BATCH_NORM_EPSILON
+
+
+@dataclass(frozen=True)
+class SoftmaxSettings:
+    """`hidden` is the width of segment7."""
+
+    hidden: int
+
+
+@dataclass(frozen=True)
+class AamSettings:
+    """`scale` s and angular `margin` m in radians."""
+
+    scale: float
+    margin: float
+
+
+class SoftmaxHead(nn.Module):
+    """The rest of Kaldi's x-vector network: ReLU-BN of segment6, segment7 affine-ReLU-BN, output affine."""
+
+    def __init__(self, settings: SoftmaxSettings, embedding_dim: int, num_speakers: int) -> None:
+        super().__init__()
+        self.segment6_norm = nn.BatchNorm1d(embedding_dim, eps=BATCH_NORM_EPSILON, affine=False)
+        self.segment7 = nn.Linear(embedding_dim, settings.hidden)
+        self.segment7_norm = nn.BatchNorm1d(settings.hidden, eps=BATCH_NORM_EPSILON, affine=False)
+        self.output = nn.Linear(settings.hidden, num_speakers)
+
+    def forward(self, embedding: Tensor, labels: Tensor) -> Tensor:
+        """(batch, embedding_dim) -> logits (batch, num_speakers); without a margin labels do not matter."""
+        return self.plain(embedding)
+
+    def plain(self, embedding: Tensor) -> Tensor:
+        """(batch, embedding_dim) -> logits (batch, num_speakers)."""
+        with torch.autocast(embedding.device.type, enabled=False):
+            hidden = self.segment6_norm(embedding.relu())
+            hidden = self.segment7_norm(self.segment7(hidden).relu())
+            return self.output(hidden)
+
+
+class AamHead(nn.Module):
+    """Additive angular margin (ArcFace, arXiv 1801.07698): s cos(theta + m) for the label, else s cos(theta).
+
+    Past theta = pi - m, where cos(theta + m) turns up again, the label's logit is s (cos(theta) - m sin(m)).
+    """
+
+    SINE_FLOOR = 1e-8  # keeps the slope of sqrt(1 - cos^2) finite at theta = 0 and pi
+
+    def __init__(self, settings: AamSettings, embedding_dim: int, num_speakers: int) -> None:
+        super().__init__()
+        self.scale, self.margin = settings.scale, settings.margin
+        self.weight = nn.Parameter(torch.empty(num_speakers, embedding_dim))
+        nn.init.xavier_normal_(self.weight)
+
+    def forward(self, embedding: Tensor, labels: Tensor) -> Tensor:
+        """Embeddings (batch, embedding_dim) and class indices (batch) -> logits (batch, num_speakers)."""
+        cosine = self.cosine(embedding)
+        label = cosine.gather(1, labels.unsqueeze(1))
+        sine = (1 - label.square()).clamp(min=self.SINE_FLOOR).sqrt()
+        shifted = label * math.cos(self.margin) - sine * math.sin(self.margin)  # cos(theta + m)
+        beyond = label - self.margin * math.sin(self.margin)
+        shifted = torch.where(label > math.cos(math.pi - self.margin), shifted, beyond)
+        return self.scale * cosine.scatter(1, labels.unsqueeze(1), shifted)
+
+    def plain(self, embedding: Tensor) -> Tensor:
+        """(batch, embedding_dim) -> s cos(theta), (batch, num_speakers)."""
+        return self.scale * self.cosine(embedding)
+
+    def cosine(self, embedding: Tensor) -> Tensor:
+        """Cosines between embeddings and class weights, (batch, num_speakers)."""
+        with torch.autocast(embedding.device.type, enabled=False):
+            return functional.normalize(embedding) @ functional.normalize(self.weight).T

@@ -1,0 +1,1 @@
+"""The run's report: one HTML page, one tab-separated summary and the table that a terminal shows."""

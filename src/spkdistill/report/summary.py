@@ -1,0 +1,120 @@
+"""summary.tsv, a row for each model, back-end and trial list, and the table that a terminal shows of it."""
+
+from pathlib import Path
+
+from spkdistill.errors import DataError
+from spkdistill.files import read_text, read_tsv, write_tsv
+from spkdistill.report.inputs import Report, number_of
+from spkdistill.report.numbers import count, percent
+
+COLUMNS = [
+    *("model", "role", "arch", "objective", "targets", "teacher", "backend", "trials"),
+    *("parameters", "parameters_with_head", "reduction_without_head", "reduction_with_head"),
+    *("macs_per_second", "embedding_dim", "eer", "eer_low", "eer_high", "confidence"),
+]
+MIN_DCF = "min_dcf_"
+
+
+def write_summary(report: Report, path: Path) -> None:
+    """Write summary.tsv: rates are fractions, an empty field is a value that does not apply."""
+    priors = shared_priors(report)
+    rows = [summary_row(report, key, priors) for key in report.metrics]
+    write_tsv(path, COLUMNS + [MIN_DCF + prior for prior in priors], rows)
+
+
+def shared_priors(report: Report) -> list[str]:
+    """The target priors of minDCF, which must be the same in every metrics file."""
+    listed = {tuple(metrics.min_dcf) for metrics in report.metrics.values()}
+    if len({frozenset(priors) for priors in listed}) != 1:
+        raise DataError(
+            "--metrics: the files disagree on the priors of min_dcf; make them again with one setting"
+        )
+    return sorted(min(listed), key=float)
+
+
+def summary_row(report: Report, key: tuple[str, str, str], priors: list[str]) -> list[str]:
+    """The fields of one system on one trial list."""
+    name, backend, trials = key
+    model, cost, metrics = report.settings.models[name], report.costs[name], report.metrics[key]
+    reduction = report.reduction(name)
+    shares = [f"{share:.6f}" for share in reduction] if reduction else ["", ""]
+    rates = [metrics.eer.value, metrics.eer.low, metrics.eer.high, metrics.confidence]
+    rates += [metrics.min_dcf[prior].value for prior in priors]
+    return [
+        *(name, model.role, model.arch, model.objective or "", "+".join(model.targets), model.teacher or ""),
+        *(backend, trials, str(cost.parameters), str(cost.parameters_with_head), *shares),
+        *(f"{cost.macs_per_second:.0f}", str(cost.embedding_dim), *(f"{rate:.6f}" for rate in rates)),
+    ]
+
+
+def terminal_summary(path: Path, every_backend: bool, report: str | None) -> str:
+    """A summary.tsv as aligned text: by trial list, each model with its best back-end or with every one."""
+    rows = read_summary(path)
+    blocks = []
+    for trials in dict.fromkeys(row["trials"] for row in rows):
+        listed = [row for row in rows if row["trials"] == trials]
+        listed.sort(key=lambda row: (row["role"] != "teacher", float(row["eer"])))
+        if not every_backend:
+            listed = list({row["model"]: row for row in reversed(listed)}.values())[::-1]
+        blocks.append(trials_block(trials, listed, every_backend))
+    if report:
+        blocks.append(f"Report: {report}")
+    return "\n\n".join(blocks)
+
+
+def read_summary(path: Path) -> list[dict[str, str]]:
+    """The rows of a summary.tsv, each a mapping from column to field, the numbers checked."""
+    columns = read_text(path).partition("\n")[0].split("\t")
+    priors = columns[len(COLUMNS) :]
+    if (
+        columns[: len(COLUMNS)] != COLUMNS
+        or not priors
+        or not all(name.startswith(MIN_DCF) for name in priors)
+    ):
+        raise DataError(f"{path}:1: not the header of a summary.tsv; make it again with `spkdistill report`")
+    rows = [dict(zip(columns, row, strict=True)) for row in read_tsv(path, columns)]
+    for number, row in enumerate(rows, start=2):
+        for column in columns[columns.index("parameters") :]:
+            if row[column] or not column.startswith("reduction"):
+                number_of(row, column, f"{path}:{number}")
+    return rows
+
+
+def trials_block(trials: str, rows: list[dict[str, str]], every_backend: bool) -> str:
+    """The table of one trial list; a star marks the best student."""
+    students = [row for row in rows if row["role"] == "student"]
+    best = min(students, key=lambda row: float(row["eer"]), default=None)
+    priors = [name.removeprefix(MIN_DCF) for name in rows[0] if name.startswith(MIN_DCF)]
+    prior = "0.01" if "0.01" in priors else priors[0]
+    interval = f"{percent(float(rows[0]['confidence']), 0)} interval"
+    header = ["", "model", "objective", "back-end", "EER %", interval]
+    header += [f"minDCF {prior}", "parameters", "smaller", "(with head)"]
+    table = [header, *(terminal_row(row, row is best, prior) for row in rows)]
+    shown = "every back-end" if every_backend else "each model with the back-end of its lowest EER"
+    return f"Trial list {trials}: {shown}; * best student\n" + aligned(table, left={0, 1, 2, 3})
+
+
+def terminal_row(row: dict[str, str], best: bool, prior: str) -> list[str]:
+    """The fields of one row, formatted for a person."""
+    method = "(teacher)" if row["role"] == "teacher" else row["objective"] or "none"
+    eer, low, high = (f"{100 * float(row[key]):.2f}" for key in ("eer", "eer_low", "eer_high"))
+    reductions = row["reduction_without_head"], row["reduction_with_head"]
+    return [
+        *("*" if best else "", row["model"], method, row["backend"]),
+        *(eer, f"{low} - {high}", f"{float(row[MIN_DCF + prior]):.3f}", count(float(row["parameters"]))),
+        *(percent(float(share), 1) if share else "" for share in reductions),
+    ]
+
+
+def aligned(table: list[list[str]], left: set[int]) -> str:
+    """Rows of text in columns two spaces apart, a rule under the header."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if index in left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+    rule = "-" * max(map(len, lines))
+    return "\n".join([lines[0], rule, *lines[1:]])

@@ -1,0 +1,281 @@
+"""The page's tables: results, paired comparisons, models, data."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from spkdistill.report.html import Markup, cell, details, element, heading, join, number, table
+from spkdistill.report.inputs import Comparison, Interval, Report
+from spkdistill.report.numbers import count, percent, points, probability
+from spkdistill.report.plots import PLAIN, colours
+from spkdistill.report.sentences import SIGNIFICANT, verdict
+from spkdistill.report.summary import shared_priors
+
+BREAK = Markup("<br>")
+LISTED = 200  # rejected entries shown for each file
+SORTABLE = "Click a column's heading to sort by it."
+KINDS = "Against the same student without a teacher", "Against the teacher", "Against another model"
+REDUCTIONS = (
+    heading("Smaller", "than the teacher without its head", "number"),
+    heading(join("… with", BREAK, "head"), "than the teacher counted with its head", "number"),
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The scale on which a table draws its intervals: from low to high, with a dotted line at `rule`."""
+
+    low: float
+    high: float
+    rule: float | None
+
+    def bar(self, interval: Interval, colour: str) -> Markup:
+        """An interval as a line, its value as a dot."""
+        low, value, high = (f"{self.place(x):.1f}" for x in (interval.low, interval.value, interval.high))
+        rule = ""
+        if self.rule is not None:
+            rule = f'<path d="M{self.place(self.rule):.1f} 0V16" stroke="#999" stroke-dasharray="2 2"/>'
+        return Markup(
+            f'<svg width="120" height="16" viewBox="0 0 120 16" aria-hidden="true">{rule}'
+            f'<path d="M{low} 8H{high}" stroke="{colour}" stroke-width="2" stroke-opacity=".6"/>'
+            f'<circle cx="{value}" cy="8" r="3.6" fill="{colour}"/></svg>'
+        )
+
+    def place(self, value: float) -> float:
+        """Where a value stands in the 120 units of the drawing."""
+        return 4 + 112 * (value - self.low) / max(self.high - self.low, 1e-9)
+
+
+def scale_of(intervals: Iterable[Interval], rule: float | None) -> Scale:
+    """A scale on which all the intervals and the rule fit."""
+    ends = [end for interval in intervals for end in (interval.low, interval.high, interval.value)]
+    ends += [] if rule is None else [rule]
+    return Scale(min(ends), max(ends), rule)
+
+
+def results(report: Report) -> Markup:
+    """A table for each trial list: every model with every back-end."""
+    note = "A row is a model with a back-end; the EER of its best back-end is bold. " + SORTABLE
+    return join(
+        element("p", note, cls="note"), *(results_table(report, trials) for trials in report.settings.trials)
+    )
+
+
+def results_table(report: Report, trials: str) -> Markup:
+    """The table of one trial list: teachers first, then students by the EER of their best back-end."""
+    names = report.ranked(trials, "teacher") + report.ranked(trials, "student")
+    keys = [(name, backend, trials) for name in names for backend in report.settings.backends]
+    teacher = next(iter(report.ranked(trials, "teacher")), None)
+    rule = report.of(report.best(teacher, trials), trials).eer.value if teacher else None
+    scale = scale_of([report.metrics[key].eer for key in keys], rule)
+    priors = shared_priors(report)
+    drawn = f"{100 * scale.low:.1f} to {100 * scale.high:.1f} %"
+    header = [
+        *(heading("Model"), heading("Objective"), heading("Back-end")),
+        heading("EER, %", "equal error rate", "number"),
+        heading("Interval", "ends of the EER's interval", "number"),
+        heading(drawn, "the EER's interval; the dotted line is the best teacher"),
+        *(heading(join("minDCF", BREAK, prior), f"target prior {prior}", "number") for prior in priors),
+        heading("Params", "parameters without the head", "number"),
+        *REDUCTIONS,
+    ]
+    rows = [results_row(report, key, priors, scale) for key in keys]
+    return join(element("h3", f"Trial list {trials}"), table(header, rows, "full"))
+
+
+def results_row(report: Report, key: tuple[str, str, str], priors: list[str], scale: Scale) -> Markup:
+    """One system in the results table."""
+    name, backend, trials = key
+    metrics, parameters = report.metrics[key], report.costs[name].parameters
+    eer, costs = metrics.eer, [metrics.min_dcf[prior].value for prior in priors]
+    return element(
+        "tr",
+        *(model_cell(report, name), cell(method(report, name)), cell(backend)),
+        cell(f"{100 * eer.value:.2f}", eer.value, "number eer"),
+        number(f"{100 * eer.low:.2f} – {100 * eer.high:.2f}", eer.low),
+        cell(scale.bar(eer, colours(report)[name]), eer.value, "bar"),
+        *(number(f"{cost:.3f}", cost) for cost in costs),
+        number(count(parameters), parameters),
+        *reduction_cells(report, name),
+        cls="best" if report.best(name, trials).backend == backend else None,
+    )
+
+
+def model_cell(report: Report, name: str) -> Markup:
+    """A model's name after a dot of the colour that it has in the figures."""
+    dot = element("span", cls="swatch", style=f"background:{colours(report)[name]}")
+    return cell(join(dot, name), name, "model")
+
+
+def method(report: Report, name: str) -> str:
+    """How a model was trained: "teacher", "none", or its objective."""
+    model = report.settings.models[name]
+    return "teacher" if model.role == "teacher" else model.objective or "none"
+
+
+def reduction_cells(report: Report, name: str) -> list[Markup]:
+    """How much smaller than its teacher a student is, in two cells that are empty for a teacher."""
+    reduction = report.reduction(name)
+    if reduction is None:
+        return [cell("", -9), cell("", -9)]
+    return [number(percent(share, 1), share) for share in reduction]
+
+
+def comparisons(report: Report) -> Markup | None:
+    """The paired tests, a table for each trial list and kind of baseline."""
+    if not report.comparisons:
+        return None
+    confidence = percent(next(iter(report.metrics.values())).confidence, 0)
+    note = (
+        "Difference of EER in percentage points, below zero where the model is better than what it is "
+        f"compared with, and its {confidence} interval, on the same trials. At p ≥ {SIGNIFICANT} (grey) the "
+        f"test shows no difference; that does not prove that there is none. {SORTABLE}"
+    )
+    order = list(report.settings.models)
+    groups: dict[tuple[str, str], list[Comparison]] = {}
+    for test in sorted(report.comparisons, key=lambda test: order.index(test.system.model)):
+        groups.setdefault((test.trials, against(report, test)), []).append(test)
+    return join(
+        element("p", note, cls="note"),
+        *(
+            join(element("h3", f"{kind}, {trials}"), comparison_table(report, groups[trials, kind]))
+            for trials in report.settings.trials
+            for kind in KINDS
+            if (trials, kind) in groups
+        ),
+    )
+
+
+def against(report: Report, test: Comparison) -> str:
+    """What kind of baseline a comparison has."""
+    models = report.settings.models
+    if models[test.system.model].baseline == test.baseline.model:
+        return KINDS[0]
+    return KINDS[1] if models[test.baseline.model].role == "teacher" else KINDS[2]
+
+
+def comparison_table(report: Report, tests: list[Comparison]) -> Markup:
+    """The paired tests of one group."""
+    scale = scale_of([test.difference for test in tests], 0.0)
+    drawn = f"{points(scale.low)} to {points(scale.high)}"
+    header = [
+        *(heading("Model"), heading("Back-end"), heading("EER, %", cls="number")),
+        *(heading("Compared with"), heading("its EER", cls="number")),
+        heading("Difference", "percentage points", "number"),
+        heading("Interval", "percentage points", "number"),
+        heading(drawn, "the interval of the difference; the dotted line is no difference"),
+        *(heading("p-value", cls="number"), heading("Verdict")),
+    ]
+    return table(header, [comparison_row(report, test, scale) for test in tests], "full")
+
+
+def comparison_row(report: Report, test: Comparison, scale: Scale) -> Markup:
+    """One paired test."""
+    difference, significant, baseline = test.difference, test.p_value < SIGNIFICANT, test.baseline.model
+    if test.baseline.backend != test.system.backend:
+        baseline += f", {test.baseline.backend}"
+    return element(
+        "tr",
+        *(model_cell(report, test.system.model), cell(test.system.backend)),
+        number(f"{100 * test.eer_system:.2f}", test.eer_system),
+        *(cell(baseline), number(f"{100 * test.eer_baseline:.2f}", test.eer_baseline)),
+        number(points(difference.value), difference.value),
+        number(f"{points(difference.low)} to {points(difference.high)}", difference.low),
+        cell(scale.bar(difference, "#0072B2" if significant else PLAIN), difference.value, "bar"),
+        number(probability(test.p_value).removeprefix("p ").removeprefix("= "), test.p_value),
+        cell(verdict(test), cls="verdict" if significant else "verdict faint"),
+    )
+
+
+def models(report: Report) -> Markup:
+    """What each model is and costs."""
+    header = [
+        *(heading(text) for text in ("Model", "Architecture", "Objective", "Targets", "Teacher")),
+        heading("Params", "parameters without the classification head", "number"),
+        heading("with head", "parameters with the classification head of its training", "number"),
+        heading("MACs/s", "multiply-accumulates for a second of speech", "number"),
+        heading("Embedding", "dimension", "number"),
+        *REDUCTIONS,
+    ]
+    note = (
+        "A head is needed for training only. Students are counted without theirs in both reductions: against "
+        "the teacher without its head, and with it."
+    )
+    rows = [model_row(report, name) for name in report.settings.models]
+    return join(element("p", note, cls="note"), table(header, rows, "full"))
+
+
+def model_row(report: Report, name: str) -> Markup:
+    """One model's row."""
+    model, cost = report.settings.models[name], report.costs[name]
+    return element(
+        "tr",
+        *(model_cell(report, name), cell(model.arch), cell(method(report, name))),
+        *(cell(" + ".join(model.targets)), cell(model.teacher or "")),
+        number(f"{cost.parameters:,}", cost.parameters),
+        number(f"{cost.parameters_with_head:,}", cost.parameters_with_head),
+        number(count(cost.macs_per_second), cost.macs_per_second),
+        number(cost.embedding_dim, cost.embedding_dim),
+        *reduction_cells(report, name),
+    )
+
+
+def data(report: Report) -> Markup:
+    """The trial lists, what the stages made, and the entries that they rejected."""
+    header = [heading("Trial list")]
+    header += [heading(text, cls="number") for text in ("Trials", "Targets", "Non-targets", "Speakers")]
+    header.append(heading("Not scored", "trials left out, in the system that lacks most", "number"))
+    rows = [trials_row(report, trials) for trials in report.settings.trials]
+    parts = [element("h3", "Trials"), table(header, rows)]
+    if report.manifests:
+        parts += [element("h3", "Stages"), manifests_table(report)]
+    if report.rejected:
+        parts += [element("h3", "Rejected entries"), rejected_table(report)]
+        parts += [rejected_entries(name, entries) for name, entries in report.rejected.items() if entries]
+    return join(*parts)
+
+
+def trials_row(report: Report, trials: str) -> Markup:
+    """The counts of one trial list, from the system that scored most of it."""
+    of_list = [metrics for key, metrics in report.metrics.items() if key[2] == trials]
+    full = max(of_list, key=lambda metrics: metrics.trials)
+    missing = max(metrics.missing for metrics in of_list)
+    counts = (full.trials, full.targets, full.nontargets, full.speakers, missing)
+    return element("tr", cell(trials), *(number(f"{value:,}", value) for value in counts))
+
+
+def manifests_table(report: Report) -> Markup:
+    """What the stages say that they made."""
+    rows = []
+    for name, manifest in report.manifests.items():
+        contents = ", ".join(f"{key} {plain(value)}" for key, value in manifest["contents"].items())
+        rows.append(element("tr", cell(name), cell(contents)))
+    return table([heading("Stage"), heading("Contents")], rows)
+
+
+def plain(value: Any) -> str:
+    """A value of a manifest as text: whole numbers with separators, structures as JSON."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def rejected_table(report: Report) -> Markup:
+    """How many entries each stage rejected, and why."""
+    rows = []
+    for name, entries in report.rejected.items():
+        reasons = Counter(reason for _, reason in entries).most_common(5)
+        told = "; ".join(f"{reason} ({times:,})" for reason, times in reasons)
+        rows.append(element("tr", cell(name), number(f"{len(entries):,}", len(entries)), cell(told)))
+    header = [heading("Stage and set"), heading("Rejected", cls="number"), heading("Most frequent reasons")]
+    return table(header, rows)
+
+
+def rejected_entries(name: str, entries: list[list[str]]) -> Markup:
+    """The rejected entries of one stage and set; of a long list the first, and how many more there are."""
+    rows = [element("tr", cell(utterance), cell(reason)) for utterance, reason in entries[:LISTED]]
+    listed = table([heading("Utterance"), heading("Reason")], rows)
+    more = f"and {len(entries) - LISTED:,} more in its rejected.tsv" if len(entries) > LISTED else ""
+    return details(f"{name}: {len(entries):,} rejected", listed, element("p", more, cls="note"))

@@ -1,0 +1,122 @@
+"""Networks on disk: the same back, or an error that names the file and the tensor."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from spkdistill.errors import ConfigError, DataError
+from spkdistill.models.aggregators import AggregatorSettings, build_aggregators
+from spkdistill.models.build import build_head, build_model
+from spkdistill.models.store import load, load_aggregators, save, save_aggregators
+
+MODEL = {"arch": "xvector", "channels": 8, "pooling_channels": 12, "embedding": 6}
+HEAD = {"kind": "aam", "scale": 32.0, "margin": 0.2}
+CONFIG = {"model": MODEL, "feature_dim": 5, "head": HEAD, "speakers": ["a", "b", "c"], "seed": 3}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """(model, head, path of the weights, path of the config) of a network whose BN has seen data."""
+    model, head = build_model(MODEL, 5), build_head(HEAD, 6, 3)
+    model(torch.randn(4, 30, 5))
+    weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"
+    save(weights, config, model, head, CONFIG)
+    return model, head, weights, config
+
+
+def test_a_network_comes_back_as_it_was(files):
+    model, head, weights, config = files
+    loaded, loaded_head, loaded_config = load(weights, config)
+    features = torch.randn(2, 30, 5)
+    assert torch.equal(loaded(features), model.eval()(features))
+    assert torch.equal(loaded_head.plain(loaded(features)), head.eval().plain(model(features)))
+    assert loaded_config == CONFIG
+    assert not loaded.training
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_a_network_without_head_comes_back_without(files, tmp_path):
+    model, *_ = files
+    save(tmp_path / "w", tmp_path / "c", model, None, CONFIG | {"head": None})
+    assert load(tmp_path / "w", tmp_path / "c")[1] is None
+
+
+def test_the_same_network_is_written_as_the_same_bytes(files, tmp_path):
+    model, head, weights, _ = files
+    save(tmp_path / "again", tmp_path / "c", model, head, CONFIG)
+    assert (tmp_path / "again").read_bytes() == weights.read_bytes()
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_truncated_weights_are_named(files, keep):
+    _, _, weights, config = files
+    weights.write_bytes(weights.read_bytes()[:keep])
+    with pytest.raises(DataError, match=r"model\.safetensors: not a readable safetensors file"):
+        load(weights, config)
+
+
+def test_a_pickle_is_refused(files):
+    _, _, weights, config = files
+    torch.save({"a": torch.zeros(3)}, weights)
+    with pytest.raises(DataError, match="not a readable safetensors file"):
+        load(weights, config)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": MODEL | {"channels": 9}}, r"frames\.0\.0\.bias: .* \[9\], this file \[8\]"),
+        ({"model": {"arch": "fc8", "channels": 8, "layers": 2, "embedding": 6}}, "do not belong together"),
+        ({"speakers": ["a"]}, r"head\.weight: .* \[1, 6\], this file \[3, 6\]"),
+        ({"head": None}, r"head\.weight: .* absent"),
+        ({"model": MODEL | {"channels": 10**7}}, "do not belong together"),
+    ],
+)
+def test_weights_of_another_network_are_refused_before_memory_is_taken(files, change, message):
+    _, _, weights, config = files
+    config.write_text(json.dumps(CONFIG | change))
+    with pytest.raises(DataError, match=message):
+        load(weights, config)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(float("nan"), "not finite"), (torch.float64, "expected torch.float32, found torch.float64")],
+)
+def test_a_wrong_tensor_is_named(files, value, message):
+    _, _, weights, config = files
+    tensors = load_file(weights)
+    tensor = tensors["model.segment6.bias"]
+    tensors["model.segment6.bias"] = tensor.to(value) if isinstance(value, torch.dtype) else tensor * value
+    save_file(tensors, weights)
+    with pytest.raises(DataError, match=rf"model\.segment6\.bias: {message}"):
+        load(weights, config)
+
+
+def test_missing_files_and_foreign_configs_are_named(files, tmp_path):
+    _, _, weights, config = files
+    with pytest.raises(DataError, match="none: no such file"):
+        load(tmp_path / "none", config)
+    with pytest.raises(DataError, match="none: no such file"):
+        load(weights, tmp_path / "none")
+    for text in ("{}", "[]", '{"model": {}}'):
+        config.write_text(text)
+        with pytest.raises(DataError, match=r"config\.json: no '.*' in it"):
+            load(weights, config)
+    config.write_text(json.dumps(CONFIG | {"model": {"arch": "other"}}))
+    with pytest.raises(ConfigError, match=r"model\.arch"):
+        load(weights, config)
+
+
+def test_aggregators_come_back_and_must_fit_the_teacher(tmp_path):
+    aggregators = build_aggregators(AggregatorSettings(6, 3), [4, 5])
+    weights, config = tmp_path / "aggregators.safetensors", tmp_path / "aggregators.json"
+    save_aggregators(weights, config, aggregators, {"aggregators": {"embedding": 6, "components": 3}})
+    loaded = load_aggregators(weights, config, [4, 5])
+    layers = [torch.randn(2, 4, 12), torch.randn(2, 5, 8)]
+    for name in ("sp_aggr", "lde_aggr"):
+        assert torch.equal(loaded[name](layers), aggregators[name](layers))
+    with pytest.raises(DataError, match="do not belong together"):
+        load_aggregators(weights, config, [4, 6])

@@ -1,0 +1,196 @@
+"""Targets: what the teacher says about exactly each view, and how students read it back."""
+
+import argparse
+
+import numpy as np
+import pytest
+import torch
+
+from spkdistill.arks import ArkReader, ArkWriter, merge
+from spkdistill.cli.targets import add_commands
+from spkdistill.distill.targets import PARTS, TargetReader, TeacherFiles, dump_shard
+from spkdistill.errors import ConfigError, DataError
+from spkdistill.models.aggregators import AggregatorSettings, build_aggregators
+from spkdistill.models.build import build_head, build_model
+from spkdistill.models.store import load, load_aggregators, save, save_aggregators
+from spkdistill.views import ViewSettings, make_views, write_views
+
+MODEL = {"arch": "xvector", "channels": 8, "pooling_channels": 12, "embedding": 6}
+HEAD = {"kind": "aam", "scale": 32.0, "margin": 0.2}
+AGGREGATORS = {"embedding": 7, "components": 3}
+SIZES = {"xvector": 6, "narrow_bn": 8, "wide_bn": 12, "sp_aggr": 7, "lde_aggr": 7, "logits": 10}
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory) -> TeacherFiles:
+    """The files of a small teacher with aggregators, whose BN has seen data."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("teacher")
+    files = TeacherFiles(*(str(folder / name) for name in TeacherFiles._fields))
+    model = build_model(MODEL, 5)
+    model(torch.randn(8, 40, 5) + 1)
+    config = {"model": MODEL, "feature_dim": 5, "head": HEAD, "speakers": [f"s{n}" for n in range(10)]}
+    save(files.model, files.config, model, build_head(HEAD, 6, 10), config)
+    aggregators = build_aggregators(AggregatorSettings(**AGGREGATORS), model.layer_dims)
+    save_aggregators(files.aggregators, files.aggregators_config, aggregators, {"aggregators": AGGREGATORS})
+    return files
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> tuple:
+    """(views, path of views.tsv, scp, {utterance: features}): 160 views, some that wrap around."""
+    folder = tmp_path_factory.mktemp("corpus")
+    random = np.random.default_rng(0)
+    lengths = {f"s{n % 10}-{n:02d}": 20 + 3 * n for n in range(40)}
+    lengths = dict(sorted(lengths.items()))
+    features = {
+        name: random.standard_normal((frames, 5)).astype(np.float32) for name, frames in lengths.items()
+    }
+    with ArkWriter(folder / "voiced.ark", folder / "voiced.scp") as writer:
+        for name, matrix in features.items():
+            writer.write(name, matrix)
+    speaker_of = {name: name[:2] for name in lengths}
+    views, _ = make_views(lengths, speaker_of, ViewSettings(50, 4, 10, 1), seed=0)
+    write_views(folder / "views.tsv", views)
+    return views, folder / "views.tsv", folder / "voiced.scp", features
+
+
+def dump(folder, teacher: TeacherFiles, corpus: tuple, jobs: int, parts=PARTS) -> dict[str, str]:
+    """Dump in `jobs` shards and merge: {part: scp}."""
+    for job in range(1, jobs + 1):
+        outputs = {part: (folder / f"{part}.{job}.ark", folder / f"{part}.{job}.scp") for part in parts}
+        dump_shard(teacher, corpus[1], corpus[2], job, jobs, outputs, threads=1)
+    for part in parts:
+        pieces = [folder / f"{part}.{job}.scp" for job in range(1, jobs + 1)]
+        merge(pieces, folder / f"{part}.scp", corpus[0].ids, set())
+    return {part: str(folder / f"{part}.scp") for part in parts}
+
+
+@pytest.fixture(scope="module")
+def scps(tmp_path_factory, teacher, corpus) -> dict[str, str]:
+    """Targets of every part, from one shard."""
+    return dump(tmp_path_factory.mktemp("targets"), teacher, corpus, jobs=1)
+
+
+def test_targets_are_what_the_teacher_says_about_the_view(teacher, corpus, scps):
+    views, _, _, features = corpus
+    model, head, _ = load(teacher.model, teacher.config)
+    aggregators = load_aggregators(teacher.aggregators, teacher.aggregators_config, model.layer_dims)
+    readers = {part: ArkReader(scp) for part, scp in scps.items()}
+    for index in range(0, len(views), 13):
+        whole = features[views.utterances[index]]
+        crop = whole[(views.first[index] + np.arange(50)) % len(whole)]
+        with torch.no_grad():
+            layers = model.frame_layers(torch.from_numpy(crop).unsqueeze(0))
+            embedding = model(torch.from_numpy(crop).unsqueeze(0))
+            cosine = torch.nn.functional.cosine_similarity(embedding, head.weight)
+            expected = {
+                "xvector": embedding[0],
+                "narrow_bn": layers[3].mean(2)[0],
+                "wide_bn": layers[4].mean(2)[0],
+                "sp_aggr": aggregators["sp_aggr"](layers)[0],
+                "lde_aggr": aggregators["lde_aggr"](layers)[0],
+                "logits": 32 * cosine,
+            }
+        for part, reader in readers.items():
+            found = reader[views.ids[index]]
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, expected[part].numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("jobs", [2, 3, 5])
+def test_targets_are_the_same_bytes_in_any_number_of_shards(tmp_path, teacher, corpus, scps, jobs):
+    others = dump(tmp_path, teacher, corpus, jobs)
+    for part in PARTS:
+        one, many = ArkReader(scps[part]), ArkReader(others[part])
+        assert one.keys() == many.keys() == corpus[0].ids
+        assert one.gather(one.keys()).tobytes() == many.gather(many.keys()).tobytes()
+
+
+def test_parts_are_normalised_each_and_put_side_by_side(scps, corpus):
+    ids = corpus[0].ids[5:90:7]
+    reader = TargetReader({part: scps[part] for part in ("wide_bn", "xvector")}, mean_norm=True)
+    expected = []
+    for part in ("wide_bn", "xvector"):
+        archive = ArkReader(scps[part])
+        centred = archive.gather(ids).astype(float) - archive.gather(archive.keys()).astype(float).mean(0)
+        expected.append(centred / np.linalg.norm(centred, axis=1)[:, None])
+    batch = reader.batch(ids)
+    assert reader.dim == 18
+    assert batch.dtype == np.float32
+    np.testing.assert_allclose(batch, np.concatenate(expected, 1), atol=1e-5)
+
+
+def test_without_mean_normalisation_targets_keep_their_direction(scps, corpus):
+    ids = corpus[0].ids[:20]
+    raw = ArkReader(scps["narrow_bn"]).gather(ids)
+    batch = TargetReader({"narrow_bn": scps["narrow_bn"]}, mean_norm=False).batch(ids)
+    np.testing.assert_allclose(batch, raw / np.linalg.norm(raw, axis=1)[:, None], atol=1e-6)
+
+
+def test_logits_are_read_as_they_were_dumped(scps, corpus):
+    ids = corpus[0].ids[:20]
+    reader = TargetReader({"logits": scps["logits"], "xvector": scps["xvector"]}, mean_norm=True)
+    assert np.array_equal(reader.logits(ids), ArkReader(scps["logits"]).gather(ids))
+    assert reader.batch(ids).shape == (20, 6)
+
+
+def test_a_view_without_target_is_named(scps, corpus):
+    reader = TargetReader({"xvector": scps["xvector"], "logits": scps["logits"]}, mean_norm=False)
+    for read in (reader.batch, reader.logits):
+        with pytest.raises(DataError, match=r"other-v00: no target for this view; dump the targets again"):
+            read([corpus[0].ids[0], "other-v00"])
+
+
+def test_an_empty_index_is_refused(tmp_path):
+    (tmp_path / "xvector.scp").write_text("")
+    with pytest.raises(DataError, match=r"xvector\.scp: no targets"):
+        TargetReader({"xvector": tmp_path / "xvector.scp"}, mean_norm=True)
+
+
+def test_parts_that_a_teacher_cannot_give_are_refused(tmp_path, teacher, corpus):
+    bare = teacher._replace(aggregators=None)
+    with pytest.raises(ConfigError, match="sp_aggr needs the teacher's aggregators"):
+        dump(tmp_path, bare, corpus, 1, ["sp_aggr"])
+    with pytest.raises(ConfigError, match="'x' is not known; choose from xvector, narrow_bn"):
+        dump(tmp_path, teacher, corpus, 1, ["x"])
+    settings = {"arch": "fc8", "channels": 4, "layers": 2, "embedding": 3}
+    config = {"model": settings, "feature_dim": 5, "head": None, "speakers": []}
+    other = TeacherFiles(tmp_path / "model", tmp_path / "config", None, None)
+    save(other.model, other.config, build_model(settings, 5), None, config)
+    with pytest.raises(ConfigError, match="fc8 has no layer called wide_bn"):
+        dump(tmp_path, other, corpus, 1, ["wide_bn"])
+    with pytest.raises(ConfigError, match="no head, so no logits"):
+        dump(tmp_path, other, corpus, 1, ["logits"])
+    assert not list(tmp_path.glob("*.ark"))
+
+
+def test_features_and_views_that_do_not_fit_the_teacher_are_refused(tmp_path, teacher, corpus):
+    views, _, scp, features = corpus
+    with ArkWriter(tmp_path / "wide.ark", tmp_path / "wide.scp") as writer:
+        for name, matrix in features.items():
+            writer.write(name, np.hstack([matrix, matrix]))
+    with pytest.raises(DataError, match=r"wide\.scp: 10 columns, but the teacher was trained on 5"):
+        dump(tmp_path, teacher, (views, corpus[1], tmp_path / "wide.scp"), 1)
+    lengths = {name: len(matrix) for name, matrix in features.items()}
+    short, _ = make_views(lengths, dict.fromkeys(lengths, "s"), ViewSettings(14, 1, 10, 1), seed=0)
+    write_views(tmp_path / "short.tsv", short)
+    with pytest.raises(DataError, match=r"short\.tsv: views of 14 frames, but the teacher sees 15"):
+        dump(tmp_path, teacher, (short, tmp_path / "short.tsv", scp), 1)
+
+
+def test_the_subcommand_writes_the_parts_it_is_given(tmp_path, teacher, corpus, scps):
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers())
+    parts = [f"{part}={tmp_path}/{part}.ark,{tmp_path}/{part}.scp" for part in ("logits", "wide_bn")]
+    command = ["dump", "--model", teacher.model, "--config", teacher.config, "--views", str(corpus[1])]
+    command += ["--features", str(corpus[2]), "--job", "2", "--jobs", "2", "--threads", "1", "--parts"]
+    options = parser.parse_args([*command, *parts])
+    options.run(options)
+    for part in ("logits", "wide_bn"):
+        half, whole = ArkReader(tmp_path / f"{part}.scp"), ArkReader(scps[part])
+        assert half.keys() == whole.keys()[-len(half) :]
+        assert half.gather(half.keys()).tobytes() == whole.gather(half.keys()).tobytes()
+    options = parser.parse_args([*command, "xvector=a"])
+    with pytest.raises(ConfigError, match="expected PART=ARK,SCP"):
+        options.run(options)

@@ -1,0 +1,50 @@
+"""Error rates with intervals from resampled speakers, and paired differences between models."""
+
+
+rule metrics:
+    input:
+        scores="results/{run}/scores/{model}/{backend}/{trials}/scores",
+        trials=trial_list,
+        utt2spk=lambda w: f"results/{w.run}/data/{config['trials'][w.trials]['set']}/utt2spk",
+    output:
+        "results/{run}/metrics/{model}/{backend}/{trials}.json",
+    log:
+        "results/{run}/logs/metrics/{model}.{backend}.{trials}.log",
+    benchmark:
+        "results/{run}/benchmarks/metrics/{model}.{backend}.{trials}.tsv"
+    params:
+        settings=as_json(config["metrics"]),
+        seed=config["seed"],
+        code=code_hash("metrics.evaluate"),
+    conda:
+        "../../envs/spkdistill.yaml"
+    message:
+        "Measuring {wildcards.model} with {wildcards.backend} on {wildcards.trials}"
+    shell:
+        "spkdistill metrics --scores {input.scores} --trials {input.trials} --utt2spk {input.utt2spk}"
+        " --settings {params.settings:q} --seed {params.seed} --output {output} > {log} 2>&1"
+
+
+rule paired:
+    input:
+        scores=expand("results/{run}/scores/{model}/{backend}/{trials}/scores", model=MODELS, allow_missing=True),
+        trials=trial_list,
+        utt2spk=lambda w: f"results/{w.run}/data/{config['trials'][w.trials]['set']}/utt2spk",
+    output:
+        "results/{run}/metrics/paired/{backend}/{trials}.tsv",
+    log:
+        "results/{run}/logs/paired/{backend}.{trials}.log",
+    benchmark:
+        "results/{run}/benchmarks/paired/{backend}.{trials}.tsv"
+    params:
+        pairs=paired_scores,
+        settings=as_json(config["metrics"]),
+        seed=config["seed"],
+        code=code_hash("metrics.evaluate"),
+    conda:
+        "../../envs/spkdistill.yaml"
+    message:
+        "Comparing models with {wildcards.backend} on {wildcards.trials}"
+    shell:
+        "spkdistill paired {params.pairs} --name {wildcards.trials} --trials {input.trials} --utt2spk {input.utt2spk}"
+        " --settings {params.settings:q} --seed {params.seed} --output {output} > {log} 2>&1"

@@ -1,0 +1,43 @@
+"""The report: one page and one table for the run."""
+
+
+rule report:
+    input:
+        metrics=of_run(
+            "results/{run}/metrics/{model}/{backend}/{trials}.json",
+            model=MODELS,
+            backend=config["backends"],
+            trials=config["trials"],
+        ),
+        paired=of_run(
+            "results/{run}/metrics/paired/{backend}/{trials}.tsv",
+            backend=config["backends"],
+            trials=config["trials"],
+        ),
+        models=[model_file(model, "config.json") for model in MODELS],
+        logs=[model_file(model, "log.tsv") for model in MODELS],
+        rejected=rejected_files(),
+        manifests=manifest_files(),
+    output:
+        html=of_run("results/{run}/report/index.html"),
+        summary=of_run("results/{run}/report/summary.tsv"),
+    log:
+        *of_run("results/{run}/logs/report.log"),
+    benchmark:
+        of_run("results/{run}/benchmarks/report.tsv")[0]
+    params:
+        settings=as_json(report_settings()),
+        metrics=lambda w, input: [f"{path.split('/metrics/')[1].removesuffix('.json')}={path}" for path in input.metrics],
+        models=lambda w, input: by_model(input.models),
+        logs=lambda w, input: by_model(input.logs),
+        rejected=lambda w, input: by_stage(input.rejected),
+        manifests=lambda w, input: by_stage(input.manifests),
+        code=code_hash("report.page", "report.summary"),
+    conda:
+        "../../envs/spkdistill.yaml"
+    message:
+        "Writing the report"
+    shell:
+        "spkdistill report --settings {params.settings:q} --metrics {params.metrics} --paired {input.paired}"
+        " --model {params.models} --log {params.logs} --rejected {params.rejected} --manifest {params.manifests}"
+        " --html {output.html} --summary {output.summary} > {log} 2>&1"
