@@ -28,9 +28,12 @@ rule all:
     input:
         rules.data.input,
         rules.feats.input,
+        artifacts(rules.views, set="train"),
         rules.teachers.input,
         rules.targets.input,
         rules.students.input,
         rules.embeddings.input,
+        rules.backends.input,
         rules.scores.input,
         rules.report.input,
+        rules.report.output,

@@ -65,6 +65,17 @@ def cost(
     }
 
 
+def trained_size(model: nn.Module, head: nn.Module | None) -> dict[str, int]:
+    """What config.json says of a trained network's size; `head` is None where it had none."""
+    bare = parameters(model)
+    return {
+        "parameters": bare,
+        "parameters_with_head": bare + (parameters(head) if head else 0),
+        "macs_per_second": macs_per_second(model.cpu()),
+        "embedding_dim": model.embedding_dim,
+    }
+
+
 def parameters(module: nn.Module) -> int:
     """Trained numbers; batch normalisation without affine parameters has none."""
     return sum(parameter.numel() for parameter in module.parameters())

@@ -13,6 +13,7 @@ from spkdistill.distill.objectives import Moment, Multilevel, Objective, build_o
 from spkdistill.distill.targets import TargetReader
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.models.build import build_head, build_model
+from spkdistill.models.cost import trained_size
 from spkdistill.models.device import prepare
 from spkdistill.models.heads import SoftmaxHead
 from spkdistill.models.store import save
@@ -72,6 +73,7 @@ def train_network(
         "features": chosen.features,
         "feature_settings": feature_settings,
         "distil": chosen.distil,
+        "cost": trained_size(task.model, task.head),
         **provenance,
     }
     save(outputs.model, outputs.config, task.model, task.head, config)

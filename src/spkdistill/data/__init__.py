@@ -1,0 +1,1 @@
+"""Corpora as Kaldi data directories: read, validated, prepared."""

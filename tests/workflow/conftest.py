@@ -1,0 +1,80 @@
+"""The tiny config, run once for all tests of the workflow, and a way to run Snakemake on a copy of it."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A working directory with a config file, in which Snakemake runs this project's Snakefile."""
+
+    directory: Path
+
+    @property
+    def config_file(self) -> Path:
+        return self.directory / "run.yaml"
+
+    @property
+    def results(self) -> Path:
+        return self.directory / "results/tiny"
+
+    def config(self) -> dict:
+        return yaml.safe_load(self.config_file.read_text())
+
+    def write_config(self, config: dict) -> None:
+        self.config_file.write_text(yaml.safe_dump(config, sort_keys=False))
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        command = [
+            *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
+            *("--directory", str(self.directory), "--configfile", str(self.config_file)),
+            *("--cores", "2", "--show-failed-logs", *arguments),
+        ]
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    def finish(self, *arguments: str) -> str:
+        """Run to the end; the output of a run that fails becomes the test's."""
+        done = self.snakemake(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def planned(self) -> list[tuple[str, str]]:
+        """(rule, reason) of every job that a dry run names."""
+        said = self.finish("--dry-run")
+        return re.findall(r"^(?:local)?rule (\w+):$.*?^    reason: (.*?)$", said, re.MULTILINE | re.DOTALL)
+
+    def digests(self) -> dict[str, str]:
+        """A hash of every artifact; logs and timings are not artifacts."""
+        return {
+            str(path.relative_to(self.results)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(self.results.rglob("*"))
+            if path.is_file() and path.relative_to(self.results).parts[0] not in ("logs", "benchmarks", "work")
+        }
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Run:
+    """The tiny run, complete; tests that change something take a copy."""
+    run = Run(tmp_path_factory.mktemp("tiny"))
+    shutil.copy(ROOT / "workflow/configs/tiny.yaml", run.config_file)
+    run.finish()
+    return run
+
+
+@pytest.fixture
+def copied(finished: Run, tmp_path: Path) -> Run:
+    """A copy of the finished run, modification times and Snakemake's records included."""
+    shutil.copytree(finished.directory, tmp_path / "copy", symlinks=True)
+    return Run(tmp_path / "copy")

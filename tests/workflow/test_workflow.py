@@ -1,0 +1,107 @@
+"""What is rerun, what is not, and that the same config gives the same bytes."""
+
+import shutil
+
+import pytest
+import yaml
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+
+
+def rules_of(jobs) -> set[str]:
+    return {rule for rule, _ in jobs} - {"all"}
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert "Nothing to be done" in finished.finish()
+
+
+def test_a_comment_in_the_config_reruns_nothing(copied):
+    copied.config_file.write_text("# a remark\n" + copied.config_file.read_text())
+    assert "Nothing to be done" in copied.finish("--dry-run")
+
+
+def test_a_students_config_reruns_that_student_only(copied):
+    config = copied.config()
+    config["objectives"]["dkd"]["beta"] = 5
+    copied.write_config(config)
+    jobs = copied.planned()
+    assert [rule for rule, _ in jobs].count("student") == 1
+    assert rules_of(jobs) == {
+        *("student", "embed", "merge_embeddings", "cosine_backend", "plda_backend"),
+        *("score", "metrics", "paired", "report"),
+    }
+    reasons = [reason for rule, reason in jobs if rule == "student"]
+    assert "params have changed" in reasons[0].lower()
+
+
+def test_a_feature_setting_reruns_all_that_depends_on_it(copied):
+    config = copied.config()
+    config["features"]["mfcc"]["low_freq"] = 40
+    copied.write_config(config)
+    planned = rules_of(copied.planned())
+    assert {"features", "vad", "normalise", "views", "teacher", "dump", "student", "embed", "report"} <= planned
+    assert not planned & {"synthesise", "prepare"}
+
+
+def test_a_metric_setting_reruns_no_training(copied):
+    config = copied.config()
+    config["metrics"]["bootstrap_samples"] = 200
+    copied.write_config(config)
+    assert rules_of(copied.planned()) == {"metrics", "paired", "report"}
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        ["report/index.html", "scores/fc8-none/cosine/trials/scores"],
+        ["students/fc8-dkd/model.safetensors", "vad/eval/vad.2.ark", "views/train/speakers"],
+        ["data/train/wav.1.ark", "targets/xvector/train/logits.1.scp", "backends/xvector/plda/plda"],
+    ],
+    ids=lambda lost: lost[0].split("/")[0],
+)
+def test_deleted_artifacts_come_back_with_the_same_bytes(copied, lost):
+    before = copied.digests()
+    for name in lost:
+        (copied.results / name).unlink()
+    copied.finish()
+    assert copied.digests() == before
+    assert "Nothing to be done" in copied.finish("--dry-run")
+
+
+def test_results_do_not_depend_on_the_number_of_shards(finished, tmp_path):
+    other = type(finished)(tmp_path)
+    other.write_config(finished.config() | {"shards": 3})
+    other.finish()
+    merged = [name for name in finished.digests() if name.startswith(("scores/", "students/", "metrics/", "views/"))]
+    assert merged
+    ours, theirs = finished.digests(), other.digests()
+    assert {name: ours[name] for name in merged} == {name: theirs[name] for name in merged}
+
+
+def test_a_wrong_config_stops_before_any_job_with_one_line(finished, tmp_path):
+    other = type(finished)(tmp_path)
+    config = finished.config()
+    config["views"]["frmaes"] = 100
+    other.write_config(config)
+    done = other.snakemake()
+    assert done.returncode != 0
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "frmaes" in line]
+    assert said == ["views: unknown key 'frmaes'; did you mean 'frames'?"]
+    assert not other.results.exists()
+
+
+def test_a_results_tree_can_be_moved(finished, tmp_path):
+    shutil.copytree(finished.directory, tmp_path / "elsewhere")
+    moved = type(finished)(tmp_path / "elsewhere")
+    assert "Nothing to be done" in moved.finish("--dry-run")
+    scp = (moved.results / "embeddings/xvector/eval/xvector.scp").read_text()
+    assert all(line.split()[1].startswith("results/tiny/") for line in scp.splitlines())
+
+
+def test_a_small_config_is_laid_over_the_default_one(tmp_path, finished):
+    overlay = type(finished)(tmp_path)
+    overlay.config_file.write_text(yaml.safe_dump({"run": "mine"}))
+    shutil.copy(finished.directory / "run.yaml", tmp_path / "config.yaml")
+    said = overlay.finish("--dry-run", "--quiet")
+    assert "synthesise" in said
