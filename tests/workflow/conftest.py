@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+NOT_ARTIFACTS = ("logs", "benchmarks", "work")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Run:
         return {
             str(path.relative_to(self.results)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(self.results.rglob("*"))
-            if path.is_file() and path.relative_to(self.results).parts[0] not in ("logs", "benchmarks", "work")
+            if path.is_file() and path.relative_to(self.results).parts[0] not in NOT_ARTIFACTS
         }
 
 

@@ -14,11 +14,11 @@ rule cosine_backend:
         "results/{run}/benchmarks/backend/{model}.{backend}.tsv"
     wildcard_constraints:
         backend=named(kind_of("backends", "cosine")),
+    conda:
+        "../../envs/spkdistill.yaml"
     params:
         settings=lambda w: as_json(config["backends"][w.backend]),
         code=code_hash("backend.train"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Training the back-end {wildcards.backend} of {wildcards.model}"
     shell:
@@ -41,11 +41,11 @@ rule plda_backend:
         "results/{run}/benchmarks/backend/{model}.{backend}.tsv"
     wildcard_constraints:
         backend=named(kind_of("backends", "plda")),
+    conda:
+        "../../envs/spkdistill.yaml"
     params:
         settings=lambda w: as_json(config["backends"][w.backend]),
         code=code_hash("backend.train"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Training the back-end {wildcards.backend} of {wildcards.model}"
     shell:

@@ -1,7 +1,6 @@
 """The checked config, the names that wildcards may take, and the few helpers that rules share."""
 
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ except ConfigError as error:
     raise WorkflowError(str(error))
 
 # Jobs find `spkdistill` beside the Python that runs snakemake, here and on a cluster's nodes.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
 
 RUN = config["run"]
 JOBS = range(1, config["shards"] + 1)
@@ -144,7 +143,11 @@ def baseline(student):
     """The same student trained without a teacher, if the run has it."""
     settings = config["students"][student]
     for name, other in config["students"].items():
-        if other["student"] == settings["student"] and other["distil"]["objective"] == "none" and name != student:
+        if (
+            other["student"] == settings["student"]
+            and other["distil"]["objective"] == "none"
+            and name != student
+        ):
             return name
     return None
 
@@ -177,15 +180,28 @@ def report_settings():
         }
         for name, model in MODELS.items()
     }
-    return {"run": RUN, "models": models, "backends": list(config["backends"]), "trials": list(config["trials"])}
+    return {
+        "run": RUN,
+        "models": models,
+        "backends": list(config["backends"]),
+        "trials": list(config["trials"]),
+    }
 
 
 def rejected_files():
     """Every list of what a stage rejected."""
     return (
         of_run("results/{run}/data/{set}/rejected.tsv", set=config["sets"])
-        + of_run("results/{run}/feats/{features}/{set}/rejected.tsv", features=used_features(), set=config["sets"])
-        + of_run("results/{run}/feats/{features}/{set}/voiced_rejected.tsv", features=used_features(), set=config["sets"])
+        + of_run(
+            "results/{run}/feats/{features}/{set}/rejected.tsv",
+            features=used_features(),
+            set=config["sets"],
+        )
+        + of_run(
+            "results/{run}/feats/{features}/{set}/voiced_rejected.tsv",
+            features=used_features(),
+            set=config["sets"],
+        )
         + of_run("results/{run}/views/train/rejected.tsv")
     )
 
@@ -193,6 +209,11 @@ def rejected_files():
 def manifest_files():
     """The manifests that say how much data there is."""
     return of_run("results/{run}/data/{set}/manifest.json", set=config["sets"])
+
+
+def by_system(paths):
+    """MODEL/BACKEND/TRIALS=PATH for metrics."""
+    return [f"{Path(path).relative_to(f'results/{RUN}/metrics').with_suffix('')}={path}" for path in paths]
 
 
 def by_model(paths):
@@ -210,7 +231,15 @@ def vad_settings():
     return {key: value for key, value in config["vad"].items() if key != "features"}
 
 
-DATA_FILES = ["wav.scp", "utt2spk", "spk2utt", "utt2dur", "rejected.tsv", "rejected_trials.tsv", "manifest.json"]
+DATA_FILES = [
+    "wav.scp",
+    "utt2spk",
+    "spk2utt",
+    "utt2dur",
+    "rejected.tsv",
+    "rejected_trials.tsv",
+    "manifest.json",
+]
 
 
 def source_files(set):

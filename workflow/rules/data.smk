@@ -11,6 +11,8 @@ rule synthesise:
         "results/{run}/benchmarks/synthesise/{set}.{job}.tsv"
     wildcard_constraints:
         set=named(name for name in config["sets"] if is_synthetic(name)),
+    conda:
+        "../../envs/spkdistill.yaml"
     resources:
         runtime=60,
     params:
@@ -18,8 +20,6 @@ rule synthesise:
         seed=config["seed"],
         jobs=config["shards"],
         code=code_hash("data.corpora.synthetic"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Synthesising speech for {wildcards.set}, shard {wildcards.job}"
     shell:
@@ -34,15 +34,25 @@ for name, settings in config["sets"].items():
         name:
             f"prepare_{name}"
         input:
-            scps=of_run("results/{run}/data/{set}/wav.{job}.scp", set=name, job=JOBS) if is_synthetic(name) else [],
+            scps=(
+                of_run("results/{run}/data/{set}/wav.{job}.scp", set=name, job=JOBS)
+                if is_synthetic(name)
+                else []
+            ),
             source=source_files(name),
         output:
             of_run("results/{run}/data/{set}/{file}", set=name, file=DATA_FILES),
-            trials=of_run("results/{run}/data/{set}/{file}", set=name, file=settings.get("trials", [])),
+            trials=of_run(
+                "results/{run}/data/{set}/{file}",
+                set=name,
+                file=settings.get("trials", []),
+            ),
         log:
             *of_run("results/{run}/logs/prepare/{set}.log", set=name),
         benchmark:
             of_run("results/{run}/benchmarks/prepare/{set}.tsv", set=name)[0]
+        conda:
+            "../../envs/spkdistill.yaml"
         params:
             settings=as_json(settings),
             directory=of_run("results/{run}/data/{set}", set=name),
@@ -51,8 +61,6 @@ for name, settings in config["sets"].items():
             share=config["data"]["max_rejected"],
             seed=config["seed"],
             code=code_hash("data.prepare"),
-        conda:
-            "../../envs/spkdistill.yaml"
         message:
             f"Preparing the data directory of {name}"
         shell:

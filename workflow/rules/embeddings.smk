@@ -14,13 +14,13 @@ rule embed:
         "results/{run}/logs/embed/{model}.{set}.{job}.log",
     benchmark:
         "results/{run}/benchmarks/embed/{model}.{set}.{job}.tsv"
+    conda:
+        "../../envs/spkdistill.yaml"
     resources:
         runtime=240,
         gpu=1,
     params:
         code=code_hash("embeddings"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Embedding {wildcards.set} with {wildcards.model}, shard {wildcards.job}"
     shell:
@@ -38,10 +38,10 @@ rule merge_embeddings:
         manifest="results/{run}/embeddings/{model}/{set}/xvector.json",
     log:
         "results/{run}/logs/merge/xvector.{model}.{set}.log",
-    params:
-        code=code_hash("arks"),
     conda:
         "../../envs/spkdistill.yaml"
+    params:
+        code=code_hash("arks"),
     message:
         "Merging the index of {wildcards.model} embeddings of {wildcards.set}"
     shell:

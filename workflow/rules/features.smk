@@ -14,17 +14,17 @@ rule features:
         "results/{run}/logs/features/{features}.{set}.{job}.log",
     benchmark:
         "results/{run}/benchmarks/features/{features}.{set}.{job}.tsv"
+    conda:
+        "../../envs/spkdistill.yaml"
     resources:
         runtime=120,
     params:
         settings=lambda w: as_json(config["features"][w.features]),
-        directory="results/{run}/data/{set}",
+        directory=lambda w, input: Path(input.wav).parent,
         pipes="--allow-pipes" if config["data"]["allow_pipes"] else "",
         seed=config["seed"],
         jobs=config["shards"],
         code=code_hash("features.extract"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Extracting {wildcards.features} features of {wildcards.set}, shard {wildcards.job}"
     shell:
@@ -44,12 +44,12 @@ rule vad:
         "results/{run}/logs/vad/{set}.{job}.log",
     benchmark:
         "results/{run}/benchmarks/vad/{set}.{job}.tsv"
+    conda:
+        "../../envs/spkdistill.yaml"
     params:
         settings=as_json(vad_settings()),
         features=as_json(config["features"][config["vad"]["features"]]),
         code=code_hash("features.vad"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Finding the speech of {wildcards.set}, shard {wildcards.job}"
     shell:
@@ -72,12 +72,12 @@ rule normalise:
         "results/{run}/logs/normalise/{features}.{set}.{job}.log",
     benchmark:
         "results/{run}/benchmarks/normalise/{features}.{set}.{job}.tsv"
+    conda:
+        "../../envs/spkdistill.yaml"
     params:
         settings=as_json(config["cmn"]),
         compression=lambda w: config["features"][w.features]["compression"],
         code=code_hash("features.cmn"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Normalising the voiced {wildcards.features} frames of {wildcards.set}, shard {wildcards.job}"
     shell:
@@ -98,11 +98,11 @@ rule merge_features:
         manifest="results/{run}/feats/{features}/{set}/raw.json",
     log:
         "results/{run}/logs/merge/raw.{features}.{set}.log",
+    conda:
+        "../../envs/spkdistill.yaml"
     params:
         share=config["data"]["max_rejected"],
         code=code_hash("arks"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Merging the index of {wildcards.features} features of {wildcards.set}"
     shell:
@@ -121,10 +121,10 @@ rule merge_vad:
         manifest="results/{run}/vad/{set}/vad.json",
     log:
         "results/{run}/logs/merge/vad.{set}.log",
-    params:
-        code=code_hash("arks"),
     conda:
         "../../envs/spkdistill.yaml"
+    params:
+        code=code_hash("arks"),
     message:
         "Merging the index of voice activity of {wildcards.set}"
     shell:
@@ -146,11 +146,11 @@ rule merge_voiced:
         manifest="results/{run}/feats/{features}/{set}/voiced.json",
     log:
         "results/{run}/logs/merge/voiced.{features}.{set}.log",
+    conda:
+        "../../envs/spkdistill.yaml"
     params:
         share=config["data"]["max_rejected"],
         code=code_hash("arks"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Merging the index of voiced {wildcards.features} frames of {wildcards.set}"
     shell:
@@ -164,7 +164,12 @@ rule merge_voiced:
 rule feats:
     input:
         artifacts(
-            *(rules.features, rules.merge_features, rules.normalise, rules.merge_voiced),
+            *(
+                rules.features,
+                rules.merge_features,
+                rules.normalise,
+                rules.merge_voiced,
+            ),
             features=used_features(),
             set=config["sets"],
         ),

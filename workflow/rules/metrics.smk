@@ -12,12 +12,12 @@ rule metrics:
         "results/{run}/logs/metrics/{model}.{backend}.{trials}.log",
     benchmark:
         "results/{run}/benchmarks/metrics/{model}.{backend}.{trials}.tsv"
+    conda:
+        "../../envs/spkdistill.yaml"
     params:
         settings=as_json(config["metrics"]),
         seed=config["seed"],
         code=code_hash("metrics.evaluate"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Measuring {wildcards.model} with {wildcards.backend} on {wildcards.trials}"
     shell:
@@ -27,7 +27,11 @@ rule metrics:
 
 rule paired:
     input:
-        scores=expand("results/{run}/scores/{model}/{backend}/{trials}/scores", model=MODELS, allow_missing=True),
+        scores=expand(
+            "results/{run}/scores/{model}/{backend}/{trials}/scores",
+            model=MODELS,
+            allow_missing=True,
+        ),
         trials=trial_list,
         utt2spk=lambda w: f"results/{w.run}/data/{config['trials'][w.trials]['set']}/utt2spk",
     output:
@@ -36,13 +40,13 @@ rule paired:
         "results/{run}/logs/paired/{backend}.{trials}.log",
     benchmark:
         "results/{run}/benchmarks/paired/{backend}.{trials}.tsv"
+    conda:
+        "../../envs/spkdistill.yaml"
     params:
         pairs=paired_scores,
         settings=as_json(config["metrics"]),
         seed=config["seed"],
         code=code_hash("metrics.evaluate"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Comparing models with {wildcards.backend} on {wildcards.trials}"
     shell:

@@ -25,16 +25,16 @@ rule report:
         *of_run("results/{run}/logs/report.log"),
     benchmark:
         of_run("results/{run}/benchmarks/report.tsv")[0]
+    conda:
+        "../../envs/spkdistill.yaml"
     params:
         settings=as_json(report_settings()),
-        metrics=lambda w, input: [f"{path.split('/metrics/')[1].removesuffix('.json')}={path}" for path in input.metrics],
+        metrics=lambda w, input: by_system(input.metrics),
         models=lambda w, input: by_model(input.models),
         logs=lambda w, input: by_model(input.logs),
         rejected=lambda w, input: by_stage(input.rejected),
         manifests=lambda w, input: by_stage(input.manifests),
         code=code_hash("report.page", "report.summary"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Writing the report"
     shell:

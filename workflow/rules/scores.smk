@@ -6,7 +6,8 @@ rule score:
         backend=backend_files,
         scp=lambda w: f"results/{w.run}/embeddings/{w.model}/{config['trials'][w.trials]['set']}/xvector.scp",
         arks=lambda w: expand(
-            f"results/{w.run}/embeddings/{w.model}/{config['trials'][w.trials]['set']}/xvector.{{job}}.ark", job=JOBS
+            f"results/{w.run}/embeddings/{w.model}/{config['trials'][w.trials]['set']}/xvector.{{job}}.ark",
+            job=JOBS,
         ),
         trials=trial_list,
     output:
@@ -16,13 +17,15 @@ rule score:
         "results/{run}/logs/score/{model}.{backend}.{trials}.log",
     benchmark:
         "results/{run}/benchmarks/score/{model}.{backend}.{trials}.tsv"
-    params:
-        settings=lambda w: as_json(config["backends"][w.backend]),
-        backend=lambda w, input: [f"--{option} {path}" for option, path in zip(BACKEND_OPTIONS, input.backend)],
-        share=config["data"]["max_rejected"],
-        code=code_hash("backend.scoring"),
     conda:
         "../../envs/spkdistill.yaml"
+    params:
+        settings=lambda w: as_json(config["backends"][w.backend]),
+        backend=lambda w, input: [
+            f"--{option} {path}" for option, path in zip(BACKEND_OPTIONS, input.backend)
+        ],
+        share=config["data"]["max_rejected"],
+        code=code_hash("backend.scoring"),
     message:
         "Scoring {wildcards.trials} with {wildcards.model} and {wildcards.backend}"
     shell:
@@ -33,4 +36,9 @@ rule score:
 
 rule scores:
     input:
-        artifacts(rules.score, model=MODELS, backend=config["backends"], trials=config["trials"]),
+        artifacts(
+            rules.score,
+            model=MODELS,
+            backend=config["backends"],
+            trials=config["trials"],
+        ),

@@ -17,6 +17,8 @@ rule student:
         "results/{run}/logs/student/{student}.log",
     benchmark:
         "results/{run}/benchmarks/student/{student}.tsv"
+    conda:
+        "../../envs/spkdistill.yaml"
     threads: lambda w: config["students"][w.student]["training"]["threads"]
     resources:
         runtime=1440,
@@ -29,8 +31,6 @@ rule student:
         seed=config["seed"],
         work="results/{run}/work/student/{student}",
         code=code_hash("training.networks"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Training the student {wildcards.student}"
     shell:

@@ -11,21 +11,31 @@ rule dump:
         features=lambda w: voiced(config["teachers"][w.teacher]["features"], w.set),
         arks=lambda w: voiced_arks(config["teachers"][w.teacher]["features"], w.set),
     output:
-        arks=expand("results/{run}/targets/{teacher}/{set}/{part}.{job}.ark", part=PARTS, allow_missing=True),
-        scps=expand("results/{run}/targets/{teacher}/{set}/{part}.{job}.scp", part=PARTS, allow_missing=True),
+        arks=expand(
+            "results/{run}/targets/{teacher}/{set}/{part}.{job}.ark",
+            part=PARTS,
+            allow_missing=True,
+        ),
+        scps=expand(
+            "results/{run}/targets/{teacher}/{set}/{part}.{job}.scp",
+            part=PARTS,
+            allow_missing=True,
+        ),
     log:
         "results/{run}/logs/dump/{teacher}.{set}.{job}.log",
     benchmark:
         "results/{run}/benchmarks/dump/{teacher}.{set}.{job}.tsv"
+    conda:
+        "../../envs/spkdistill.yaml"
     resources:
         runtime=240,
         gpu=1,
     params:
-        parts=lambda w, output: [f"{part}={ark},{scp}" for part, ark, scp in zip(PARTS, output.arks, output.scps)],
+        parts=lambda w, output: [
+            f"{part}={ark},{scp}" for part, ark, scp in zip(PARTS, output.arks, output.scps)
+        ],
         jobs=config["shards"],
         code=code_hash("distill.targets"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Dumping the targets of {wildcards.teacher} for {wildcards.set}, shard {wildcards.job}"
     shell:
@@ -44,10 +54,10 @@ rule merge_targets:
         manifest="results/{run}/targets/{teacher}/{set}/{part}.json",
     log:
         "results/{run}/logs/merge/{part}.{teacher}.{set}.log",
-    params:
-        code=code_hash("arks"),
     conda:
         "../../envs/spkdistill.yaml"
+    params:
+        code=code_hash("arks"),
     message:
         "Merging the index of {wildcards.part} targets of {wildcards.teacher}"
     shell:
@@ -57,4 +67,10 @@ rule merge_targets:
 
 rule targets:
     input:
-        artifacts(rules.dump, rules.merge_targets, teacher=config["teachers"], set="train", part=PARTS),
+        artifacts(
+            rules.dump,
+            rules.merge_targets,
+            teacher=config["teachers"],
+            set="train",
+            part=PARTS,
+        ),

@@ -15,6 +15,8 @@ rule teacher:
         "results/{run}/logs/teacher/{teacher}.log",
     benchmark:
         "results/{run}/benchmarks/teacher/{teacher}.tsv"
+    conda:
+        "../../envs/spkdistill.yaml"
     threads: lambda w: config["teachers"][w.teacher]["training"]["threads"]
     resources:
         runtime=2880,
@@ -26,8 +28,6 @@ rule teacher:
         seed=config["seed"],
         work="results/{run}/work/teacher/{teacher}",
         code=code_hash("training.networks"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Training the teacher {wildcards.teacher}"
     shell:
@@ -53,6 +53,8 @@ rule aggregators:
         "results/{run}/logs/aggregators/{teacher}.log",
     benchmark:
         "results/{run}/benchmarks/aggregators/{teacher}.tsv"
+    conda:
+        "../../envs/spkdistill.yaml"
     threads: lambda w: config["teachers"][w.teacher]["aggregators"]["training"]["threads"]
     resources:
         runtime=1440,
@@ -63,8 +65,6 @@ rule aggregators:
         seed=config["seed"],
         work="results/{run}/work/aggregators/{teacher}",
         code=code_hash("training.aggregators"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Training the aggregators of {wildcards.teacher}"
     shell:

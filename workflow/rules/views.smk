@@ -13,12 +13,12 @@ rule views:
         "results/{run}/logs/views/{set}.log",
     benchmark:
         "results/{run}/benchmarks/views/{set}.tsv"
+    conda:
+        "../../envs/spkdistill.yaml"
     params:
         settings=as_json(config["views"]),
         seed=config["seed"],
         code=code_hash("views"),
-    conda:
-        "../../envs/spkdistill.yaml"
     message:
         "Drawing the views of {wildcards.set}"
     shell:
