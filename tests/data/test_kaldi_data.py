@@ -71,10 +71,10 @@ FAULTS = {
         "\n",
         r"spk2utt:1: a1 and a1-2 do not agree with utt2spk",
     ),
-    "spk2utt without a speaker": ("spk2utt", "d4 d4-0 d4-1 d4-2\n", "", r"spk2utt: speaker d4 .* missing"),
+    "spk2utt without a speaker": ("spk2utt", "d4 d4-0 d4-1 d4-2\n", "", r"spk2utt: d4 of utt2spk is missing"),
     "gender": ("spk2gender", "b2 f", "b2 female", r"spk2gender:2: the gender of b2 is 'female'"),
     "gender of nobody": ("spk2gender", "d4 m", "d4 m\ne5 f", r"spk2gender:5: e5 is not in utt2spk"),
-    "no gender": ("spk2gender", "d4 m\n", "", r"d4 is not in spk2gender"),
+    "no gender": ("spk2gender", "d4 m\n", "", r"spk2gender: d4 of utt2spk is missing"),
     "pipe": (
         "wav.scp",
         "audio/b2-0.wav",
@@ -123,7 +123,7 @@ def test_segment_may_end_with_its_recording(with_segments, edit):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["a1-0 0.5"], "is not in utt2dur"),
+        (["a1-0 0.5"], "utt2dur: a1-1 of wav.scp or segments is missing"),
         (["zz 1"], r"utt2dur:1: zz is not in"),
     ],
 )

@@ -187,6 +187,13 @@ def require_known(path: Path, keys: Iterable[str], known: Iterable[str], source:
         raise DataError(f"{path}:{number}: {key} is not in {source}; add it there or remove this line")
 
 
+def require_complete(path: Path, keys: Iterable[str], expected: Iterable[str], source: str) -> None:
+    """Refuse a file without some of the ids that `source` has."""
+    missing = set(expected) - set(keys)
+    if missing:
+        raise DataError(f"{path}: {min(missing)} of {source} is missing; add it, or make the file again")
+
+
 def read_segments(path: Path, wav: dict[str, str]) -> dict[str, tuple[str, float, float]]:
     """Lines `utterance recording start end`, in seconds; an end of -1 is the recording's, as in Kaldi."""
     segments = {}
@@ -212,7 +219,7 @@ def read_durations(path: Path, utterances: Iterable[str]) -> dict[str, float]:
         return {}
     table = read_table(path)
     require_known(path, table, utterances, "wav.scp or segments")
-    require_known(path.with_name("utt2spk"), utterances, table, "utt2dur")
+    require_complete(path, table, utterances, "wav.scp or segments")
     durations = {}
     for number, (utterance, value) in enumerate(table.items(), start=1):
         try:
@@ -233,7 +240,7 @@ def read_genders(path: Path, utt2spk: dict[str, str]) -> dict[str, str]:
         if gender not in ("m", "f"):
             raise DataError(f"{path}:{number}: the gender of {speaker} is {gender!r}; expected m or f")
     require_known(path, genders, speakers, "utt2spk")
-    require_known(path.with_name("utt2spk"), sorted(speakers), genders, "spk2gender")
+    require_complete(path, genders, speakers, "utt2spk")
     return genders
 
 
@@ -249,6 +256,4 @@ def check_spk2utt(path: Path, data: DataDir, speakerless: set[str]) -> None:
             raise DataError(
                 f"{path}:{number}: {speaker} and {example} do not agree with utt2spk; make spk2utt from it"
             )
-    missing = sorted(data.spk2utt.keys() - table.keys())
-    if missing:
-        raise DataError(f"{path}: speaker {missing[0]} of utt2spk is missing; make spk2utt from utt2spk")
+    require_complete(path, table, data.spk2utt, "utt2spk")
