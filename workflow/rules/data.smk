@@ -16,7 +16,7 @@ rule synthesise:
     resources:
         runtime=60,
     params:
-        settings=lambda w: as_json(config["sets"][w.set]),
+        settings=lambda w: as_json({**config["sets"][w.set], "trials": {}}),
         seed=config["seed"],
         jobs=config["shards"],
         code=code_hash("data.corpora.synthetic"),
