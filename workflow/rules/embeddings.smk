@@ -18,7 +18,6 @@ rule embed:
         "../../envs/spkdistill.yaml"
     resources:
         runtime=240,
-        gpu=1,
     params:
         code=code_hash("embeddings"),
     message:

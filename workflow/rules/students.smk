@@ -23,7 +23,6 @@ rule student:
     resources:
         runtime=1440,
         mem_mb=4000,
-        gpu=1,
     params:
         settings=lambda w: as_json(model_settings(w.student)),
         features=lambda w: as_json(config["features"][config["students"][w.student]["features"]]),

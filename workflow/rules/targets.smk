@@ -29,7 +29,6 @@ rule dump:
         "../../envs/spkdistill.yaml"
     resources:
         runtime=240,
-        gpu=1,
     params:
         parts=lambda w, output: [
             f"{part}={ark},{scp}" for part, ark, scp in zip(PARTS, output.arks, output.scps)

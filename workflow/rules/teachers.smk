@@ -21,7 +21,6 @@ rule teacher:
     resources:
         runtime=2880,
         mem_mb=8000,
-        gpu=1,
     params:
         settings=lambda w: as_json(model_settings(w.teacher)),
         features=lambda w: as_json(config["features"][config["teachers"][w.teacher]["features"]]),
@@ -59,7 +58,6 @@ rule aggregators:
     resources:
         runtime=1440,
         mem_mb=8000,
-        gpu=1,
     params:
         settings=lambda w: as_json(config["teachers"][w.teacher]["aggregators"]),
         seed=config["seed"],

@@ -1,0 +1,178 @@
+"""Which files and settings a rule reads where that depends on the config, in the order of the pipeline."""
+
+
+def is_synthetic(set):
+    """Whether the recordings of a set are made here."""
+    return config["sets"][set]["corpus"] == "synthetic"
+
+
+DATA_FILES = [
+    "wav.scp",
+    "utt2spk",
+    "spk2utt",
+    "utt2dur",
+    "rejected.tsv",
+    "rejected_trials.tsv",
+    "manifest.json",
+]
+
+
+def source_files(set):
+    """The files of a user's corpus that say what is in it; a change in them prepares the set again."""
+    settings = config["sets"][set]
+    if is_synthetic(set):
+        return []
+    directory = Path(settings["directory"])
+    names = ["wav.scp", "utt2spk", "segments", "spk2gender", *settings["trials"]]
+    paths = [folder / name for folder in (directory, directory / settings.get("part", "")) for name in names]
+    return sorted({path for path in paths if path.exists()})
+
+
+def trial_list(w):
+    """The checked trial list."""
+    trials = config["trials"][w.trials]
+    return f"results/{RUN}/data/{trials['set']}/{trials['file']}"
+
+
+def audio_arks(w):
+    """The archives of a synthetic set's recordings; other sets lie outside the run."""
+    return expand(f"results/{RUN}/data/{w.set}/wav.{{job}}.ark", job=JOBS) if is_synthetic(w.set) else []
+
+
+def used_features():
+    """The kinds of features that a model or the voice activity detection reads."""
+    return sorted({config["vad"]["features"], *(model["features"] for model in MODELS.values())})
+
+
+def raw(features, set):
+    """The merged index of a set's raw features."""
+    return f"results/{RUN}/feats/{features}/{set}/raw.scp"
+
+
+def voiced(features, set):
+    """The merged index of a set's normalised voiced frames."""
+    return f"results/{RUN}/feats/{features}/{set}/voiced.scp"
+
+
+def voiced_arks(features, set):
+    """The archives that `voiced` points into."""
+    return expand(f"results/{RUN}/feats/{features}/{set}/voiced.{{job}}.ark", job=JOBS)
+
+
+def vad_settings():
+    """The detector's settings, without the name of the features that it reads."""
+    return {key: value for key, value in config["vad"].items() if key != "features"}
+
+
+def model_settings(model):
+    """What training a model depends on, other models' settings left out."""
+    keys = ("features", "model", "head", "training", "distil")
+    return {key: MODELS[model][key] for key in keys if key in MODELS[model]}
+
+
+def model_file(model, name):
+    """A file of a teacher's or student's directory."""
+    role = "teachers" if model in config["teachers"] else "students"
+    return f"results/{RUN}/{role}/{model}/{name}"
+
+
+def targets_of(student):
+    """The parts of the cache that a student's objective reads."""
+    distil = config["students"][student]["distil"]
+    return {"none": [], "multilevel": distil.get("targets")}.get(distil["objective"], ["logits"])
+
+
+def target_files(student, name):
+    """Files of the cache that a student reads; `name` has a place for the part, and one for the shard if sharded."""
+    folder = f"results/{RUN}/targets/{config['students'][student]['teacher']}/train"
+    return expand(f"{folder}/{name}", part=targets_of(student), job=JOBS)
+
+
+BACKEND_OPTIONS = {"mean": "mean.vec", "transform": "transform.mat", "plda": "plda"}
+
+
+def backend_files(w):
+    """The files of a back-end, in the order of BACKEND_OPTIONS."""
+    plda = config["backends"][w.backend]["kind"] == "plda"
+    names = list(BACKEND_OPTIONS.values()) if plda else ["mean.vec"]
+    return [f"results/{RUN}/backends/{w.model}/{w.backend}/{name}" for name in names]
+
+
+def baseline(student):
+    """The same student trained without a teacher, if the run has it."""
+    settings = config["students"][student]
+    for name, other in config["students"].items():
+        if (
+            other["student"] == settings["student"]
+            and other["distil"]["objective"] == "none"
+            and name != student
+        ):
+            return name
+    return None
+
+
+def paired_scores(w):
+    """The `--pair` options: every student against its baseline and against its teacher."""
+
+    def system(model):
+        return f"{model}/{w.backend}=results/{RUN}/scores/{model}/{w.backend}/{w.trials}/scores"
+
+    pairs = [
+        (student, other)
+        for student, settings in config["students"].items()
+        for other in (baseline(student), settings["teacher"])
+        if other
+    ]
+    return [f"--pair {system(student)} {system(other)}" for student, other in pairs]
+
+
+def report_settings():
+    """The run's models, back-ends and trial lists, in the order in which they are shown."""
+    models = {
+        name: {
+            "role": "teacher" if name in config["teachers"] else "student",
+            "arch": model["model"]["arch"],
+            "objective": model.get("distil", {}).get("objective"),
+            "targets": model.get("distil", {}).get("targets", []),
+            "teacher": model.get("teacher"),
+            "baseline": baseline(name) if name in config["students"] else None,
+        }
+        for name, model in MODELS.items()
+    }
+    return {
+        "run": RUN,
+        "models": models,
+        "backends": list(config["backends"]),
+        "trials": list(config["trials"]),
+    }
+
+
+def rejected_files():
+    """Every list of what a stage rejected."""
+    features = {"features": used_features(), "set": config["sets"]}
+    return (
+        of_run("results/{run}/data/{set}/rejected.tsv", set=config["sets"])
+        + of_run("results/{run}/feats/{features}/{set}/rejected.tsv", **features)
+        + of_run("results/{run}/feats/{features}/{set}/voiced_rejected.tsv", **features)
+        + of_run("results/{run}/views/train/rejected.tsv")
+    )
+
+
+def manifest_files():
+    """The manifests that say how much data there is."""
+    return of_run("results/{run}/data/{set}/manifest.json", set=config["sets"])
+
+
+def by_system(paths):
+    """MODEL/BACKEND/TRIALS=PATH for metrics."""
+    return [f"{Path(path).relative_to(f'results/{RUN}/metrics').with_suffix('')}={path}" for path in paths]
+
+
+def by_model(paths):
+    """NAME=PATH for files in models' directories."""
+    return [f"{Path(path).parent.name}={path}" for path in paths]
+
+
+def by_stage(paths):
+    """STAGE/SET=PATH, the stage being the path between the run and the set."""
+    return [f"{Path(path).parent.relative_to(f'results/{RUN}')}/{Path(path).stem}={path}" for path in paths]
