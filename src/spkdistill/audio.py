@@ -129,12 +129,12 @@ def open_bytes(location: str, allow_pipes: bool) -> Iterator[BinaryIO]:
     if location.endswith("|"):
         yield io.BytesIO(run_pipe(location, allow_pipes))
         return
-    entry = re.fullmatch(r"(.+):(\d+)", location)
+    entry = re.fullmatch(r"(.+):(\d{1,18})", location)
     path, offset = (entry[1], int(entry[2])) if entry else (location, 0)
     try:
         file = open(path, "rb", buffering=0)  # noqa: SIM115  unbuffered: libsndfile reads on from its position
-    except OSError as error:
-        raise DataError(f"{location}: {(error.strerror or 'cannot be opened').lower()}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise DataError(f"{location}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from None
     with file:
         file.seek(offset)
         yield file

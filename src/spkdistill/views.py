@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from spkdistill.arks import ArkReader
-from spkdistill.errors import DataError
+from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_text, read_tsv, write_text, write_tsv
 from spkdistill.seeds import derive_seed
 
@@ -31,6 +31,12 @@ class ViewSettings:
     per_utterance: int
     min_frames: int  # an utterance with fewer voiced frames is left out
     min_utterances: int  # a speaker with fewer such utterances is left out
+
+    def __post_init__(self) -> None:
+        """Refuse views without frames, and utterances without views (ConfigError)."""
+        for name in ("frames", "per_utterance"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"views.{name}: {getattr(self, name)} is not allowed; expected 1 or more")
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ for name, settings in config["sets"].items():
             ),
             source=source_files(name),
         output:
-            of_run("results/{run}/data/{set}/{file}", set=name, file=DATA_FILES),
+            data_files(name),
             trials=of_run(
                 "results/{run}/data/{set}/{file}",
                 set=name,

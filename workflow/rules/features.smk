@@ -3,8 +3,7 @@
 
 rule features:
     input:
-        wav="results/{run}/data/{set}/wav.scp",
-        utt2spk="results/{run}/data/{set}/utt2spk",
+        data=utterance_files,
         audio=audio_arks,
     output:
         ark="results/{run}/feats/{features}/{set}/raw.{job}.ark",
@@ -20,7 +19,7 @@ rule features:
         runtime=120,
     params:
         settings=lambda w: as_json(config["features"][w.features]),
-        directory=lambda w, input: Path(input.wav).parent,
+        directory=lambda w, input: Path(input.data[0]).parent,
         pipes="--allow-pipes" if config["data"]["allow_pipes"] else "",
         seed=config["seed"],
         jobs=config["shards"],

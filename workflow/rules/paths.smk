@@ -6,17 +6,6 @@ def is_synthetic(set):
     return config["sets"][set]["corpus"] == "synthetic"
 
 
-DATA_FILES = [
-    "wav.scp",
-    "utt2spk",
-    "spk2utt",
-    "utt2dur",
-    "rejected.tsv",
-    "rejected_trials.tsv",
-    "manifest.json",
-]
-
-
 def source_files(set):
     """The files of a user's corpus that say what is in it; a change in them prepares the set again."""
     settings = config["sets"][set]
@@ -26,6 +15,27 @@ def source_files(set):
     names = ["wav.scp", "utt2spk", "segments", "spk2gender", *settings["trials"]]
     paths = [folder / name for folder in (directory, directory / settings.get("part", "")) for name in names]
     return sorted({path for path in paths if path.exists()})
+
+
+def data_files(set):
+    """The files of a set's data directory; segments and sexes are there where the corpus has them."""
+    optional = {"spk2gender"} if is_synthetic(set) else {path.name for path in source_files(set)}
+    names = [
+        "wav.scp",
+        "utt2spk",
+        "spk2utt",
+        "utt2dur",
+        "rejected.tsv",
+        "rejected_trials.tsv",
+        "manifest.json",
+    ]
+    names += sorted(optional & {"segments", "spk2gender"})
+    return of_run("results/{run}/data/{set}/{file}", set=set, file=names)
+
+
+def utterance_files(w):
+    """The files of a set's data directory that say which utterances there are and where."""
+    return [path for path in data_files(w.set) if Path(path).name in ("wav.scp", "utt2spk", "segments")]
 
 
 def trial_list(w):

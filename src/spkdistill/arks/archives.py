@@ -121,6 +121,8 @@ def read_key(source: Source) -> str | None:
     head = source.peek(LONGEST_KEY)
     if not head:
         return None
+    if head[:2] == b"\0B":
+        raise source.fault("a single Kaldi object, such as a mean or a PLDA model, and no archive with keys")
     found = KEY.match(head)
     try:
         key = found[1].decode()
@@ -182,6 +184,10 @@ def parse_writing(specifier: str) -> tuple[set[str], list[str]]:
     if options[0] != "ark" or not all(paths) or len(paths) != (2 if "scp" in options else 1):
         raise ConfigError(
             f"{specifier!r}: expected ark:FILE, ark,t:FILE or ark,scp:FILE.ark,FILE.scp for writing"
+        )
+    if len(paths) == 2 and (paths[0] == "-" or paths[0].endswith(".gz")):
+        raise ConfigError(
+            f"{specifier!r}: an scp needs an ark that can be read from the middle, not - or .gz"
         )
     if rest.strip().startswith("|") or set(options) - WRITE_OPTIONS - {"ark", "scp"}:
         raise ConfigError(f"{specifier!r}: unknown option or a command; neither is done")

@@ -31,8 +31,8 @@ class Mapped:
                 )
         except FileNotFoundError:
             raise DataError(f"{path}: no such file") from None
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror}") from None
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
     def fault(self, problem: str) -> DataError:
         """The error for a problem at the present position."""

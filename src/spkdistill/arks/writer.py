@@ -95,10 +95,10 @@ class ArkWriter:
 def encode_value(value: Value, where: str, compression: str, text: bool, allow_nonfinite: bool) -> bytes:
     """The bytes of a value in an archive; DataError, naming `where`, if an archive should not hold it."""
     if isinstance(value, bytes):
-        if text or value[:4] != b"RIFF" or int.from_bytes(value[4:8], "little") + 8 != len(value):
-            raise DataError(
-                f"{where}: not the bytes of a RIFF wave file of a known length for a binary archive"
-            )
+        if text:
+            raise DataError(f"{where}: is a wave file, which a text archive cannot hold; write a binary one")
+        if value[:4] != b"RIFF" or int.from_bytes(value[4:8], "little") + 8 != len(value):
+            raise DataError(f"{where}: not the bytes of a RIFF wave file of a known length")
         return value
     array = np.asarray(value)
     check_array(array, where, allow_nonfinite and (compression == "none" or array.ndim == 1))

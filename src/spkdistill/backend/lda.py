@@ -25,6 +25,8 @@ def train_lda(
     """
     stats = class_stats(vectors, classes)
     check(stats, "LDA")
+    if not stats.within.any():
+        raise singular(stats, "LDA")
     total = len(vectors)
     mean = stats.counts @ stats.means / total
     offsets = np.sqrt(stats.counts)[:, None] * (stats.means - mean)

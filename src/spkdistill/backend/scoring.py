@@ -113,7 +113,7 @@ def trial_scores(
     backend: Backend, enrol: Side, test: Side, first: np.ndarray, second: np.ndarray
 ) -> np.ndarray:
     """The scores, (trials,), of enrol[first] against test[second]."""
-    mean = read_vector(backend.mean)
+    mean = finite(backend.mean, read_vector(backend.mean))
     if len(mean) != test.vectors.shape[1]:
         raise DataError(
             f"{backend.mean}: the back-end is for {len(mean)} dimensions, and the embeddings have "
@@ -125,7 +125,12 @@ def trial_scores(
         return pair_products(*sides, first, second)
     if backend.transform is None or backend.plda is None:
         raise ConfigError("score: kind plda needs --transform and --plda")
-    transform, plda = read_matrix(backend.transform), read_plda(backend.plda)
+    transform, plda = finite(backend.transform, read_matrix(backend.transform)), read_plda(backend.plda)
+    if transform.shape[1] not in (len(mean), len(mean) + 1):
+        raise DataError(
+            f"{backend.transform}: {transform.shape[1]} columns, and the embeddings have {len(mean)} dimensions; "
+            "train it on this model's embeddings"
+        )
     if len(transform) != len(plda.psi):
         raise DataError(
             f"{backend.plda}: for {len(plda.psi)} dimensions, and {backend.transform} gives {len(transform)}"
@@ -141,6 +146,13 @@ def trial_scores(
         for side in (enrol, test)
     )
     return plda_scores(plda.psi, enrol_z, enrol.counts, test_z, first, second)
+
+
+def finite(path: Path, numbers: np.ndarray) -> np.ndarray:
+    """`numbers`, those of the file at `path`; DataError where one is NaN or infinite."""
+    if not np.isfinite(numbers).all():
+        raise DataError(f"{path}: a number is not finite; train the back-end again")
+    return numbers
 
 
 def write_scores(path: Path, enrol: Sequence[str], test: Sequence[str], scores: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from spkdistill.backend.inputs import read_classes, read_embeddings
 from spkdistill.backend.lda import train_lda
 from spkdistill.backend.plda import smooth, train_plda, write_plda
 from spkdistill.backend.vectors import affine, normalise_length
-from spkdistill.errors import ConfigError
+from spkdistill.errors import ConfigError, naming
 from spkdistill.settings import build
 
 
@@ -35,6 +36,14 @@ class PldaSettings:
     smoothing: float
     normalize_length: bool
     simple_length_norm: bool
+
+    def __post_init__(self) -> None:
+        """Refuse what would give no model, or one of nonsense (ConfigError)."""
+        limits = {"lda_dim": (1, inf), "em_iterations": (1, inf), "smoothing": (0, inf)}
+        for name, (least, most) in (limits | {"total_covariance_factor": (0, 1)}).items():
+            if not least <= getattr(self, name) <= most:
+                value = getattr(self, name)
+                raise ConfigError(f"backend.{name}: {value} is not allowed; expected {least} to {most}")
 
 
 def backend_settings(mapping: Mapping[str, Any]) -> CosineSettings | PldaSettings:
@@ -66,9 +75,10 @@ def train_backend(
         return
     classes = read_classes(utt2spk, keys)
     np.subtract(vectors, mean, out=vectors, casting="same_kind")
-    transform = train_lda(vectors, classes, settings.lda_dim, settings.total_covariance_factor)
-    vectors = normalise_length(affine(transform, vectors), keys)
-    plda = smooth(train_plda(vectors, classes, settings.em_iterations), settings.smoothing)
+    with naming(embeddings_scp):
+        transform = train_lda(vectors, classes, settings.lda_dim, settings.total_covariance_factor)
+        vectors = normalise_length(affine(transform, vectors), keys)
+        plda = smooth(train_plda(vectors, classes, settings.em_iterations), settings.smoothing)
     write_vector(mean_path, mean)
     write_matrix(transform_path, transform)
     write_plda(plda_path, plda)

@@ -8,9 +8,10 @@ import argparse
 import importlib
 import json
 import os
+import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from spkdistill import __version__
 from spkdistill.errors import ConfigError, SpkdistillError
@@ -43,9 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # `spkdistill ark ls ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # no permission, no space, a file where a folder should be
+        if "--debug" in arguments or error.errno is None:
+            raise
+        where = f"{final_name(error.filename)}: " if error.filename else ""
+        print(f"spkdistill: error: {where}{error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def final_name(path: str | os.PathLike[str]) -> str:
+    """The name that a person knows a file by: that of an output, where `path` is its private name."""
+    folder, name = os.path.split(os.fspath(path))
+    return os.path.join(folder, re.sub(r"^\.(.+)\.tmp\.\d+$", r"\1", name))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -66,6 +79,17 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--settings", required=True, type=parse_settings, metavar="JSON", help="settings, as JSON"
     )
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an argument that is a whole number, `least` or more."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number, {least} or more, found {text}")
+        return int(text)
+
+    return parse
 
 
 def parse_settings(text: str) -> dict:

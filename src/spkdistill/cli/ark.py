@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import chain, islice
 
+from spkdistill.cli import at_least
 from spkdistill.errors import ConfigError, DataError
 
 BLOCK = 1000  # lines that are aligned together
@@ -28,7 +29,9 @@ def add_actions(actions: argparse._SubParsersAction) -> None:
     action.add_argument("archives", nargs="+", metavar="ARCHIVE")
 
     action = add_action(actions, "head", head, "the first entries and their first values")
-    action.add_argument("-n", type=int, default=10, metavar="COUNT", help="entries (default: %(default)s)")
+    action.add_argument(
+        "-n", type=at_least(0), default=10, metavar="COUNT", help="entries (default: %(default)s)"
+    )
     action.add_argument("archive", metavar="ARCHIVE")
 
     action = add_action(
@@ -51,7 +54,7 @@ def add_actions(actions: argparse._SubParsersAction) -> None:
     action = add_action(
         actions, "check", check, "every fault of arks and of scp files with the arks they name"
     )
-    action.add_argument("files", nargs="+", metavar="FILE", help=".ark or .scp")
+    action.add_argument("files", nargs="+", metavar="ARCHIVE", help="an ark, or an scp with its arks")
 
     action = add_action(actions, "copy", copy, "copy, convert or compress an archive")
     action.add_argument("source", metavar="SRC", help="what to read")
@@ -136,7 +139,8 @@ def show(options: argparse.Namespace) -> None:
     for key, value in read_selected(options.archive, options.keys):
         if isinstance(value, bytes):
             raise DataError(f"{options.archive}:{key}: is a wave file; listen to it instead")
-        sys.stdout.write(f"{key} {encode_text(value[parse_rows(options.rows, len(value), key)]).decode()}")
+        rows = parse_rows(options.rows, len(value), f"{options.archive}:{key}")
+        sys.stdout.write(f"{key} {encode_text(value[rows]).decode()}")
 
 
 def diff(options: argparse.Namespace) -> None:
@@ -240,8 +244,8 @@ def preview(value: object) -> str:
     return " ".join([f"{number:.7g}" for number in flat[:6].tolist()] + ["..."] * (flat.size > 6))
 
 
-def parse_rows(text: str | None, rows: int, key: str) -> slice:
-    """The slice of FIRST:LAST, both included."""
+def parse_rows(text: str | None, rows: int, where: str) -> slice:
+    """The slice of FIRST:LAST, both included; `where` names the entry in messages."""
     if text is None:
         return slice(None)
     try:
@@ -249,5 +253,5 @@ def parse_rows(text: str | None, rows: int, key: str) -> slice:
     except ValueError:
         raise ConfigError(f"--rows {text}: expected FIRST:LAST, such as 0:9") from None
     if not 0 <= first <= last < rows:
-        raise DataError(f"{key}: has rows 0:{rows - 1}, not {text}")
+        raise DataError(f"{where}: has rows 0:{rows - 1}, not {text}")
     return slice(first, last + 1)

@@ -2,6 +2,8 @@
 
 import argparse
 
+from spkdistill.cli import at_least
+
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add `embed`."""
@@ -11,7 +13,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--features", required=True, metavar="SCP", help="voiced features of this shard")
     parser.add_argument("--ark", required=True, help="archive of embeddings to write")
     parser.add_argument("--scp", required=True, help="its index")
-    parser.add_argument("--threads", default=1, type=int, help="1, since shards run side by side")
+    parser.add_argument("--threads", default=1, type=at_least(1), help="1, since shards run side by side")
     parser.set_defaults(run=embed)
 
 

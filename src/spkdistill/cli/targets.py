@@ -2,6 +2,7 @@
 
 import argparse
 
+from spkdistill.cli import at_least
 from spkdistill.errors import ConfigError
 
 
@@ -23,7 +24,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--parts", required=True, nargs="+", metavar="PART=ARK,SCP", help="what to write, and where"
     )
-    parser.add_argument("--threads", default=1, type=int, help="1, since shards run side by side")
+    parser.add_argument("--threads", default=1, type=at_least(1), help="1, since shards run side by side")
     parser.set_defaults(run=dump)
 
 

@@ -88,6 +88,11 @@ def read_with_speakerless(directory: str | Path, allow_pipes: bool) -> tuple[Dat
 
     utt2spk = read_table(directory / "utt2spk", allow_empty_values=True)
     require_known(directory / "utt2spk", utt2spk, utterances, source)
+    for number, (utterance, speaker) in enumerate(utt2spk.items(), start=1):
+        if len(speaker.split()) > 1:
+            raise DataError(
+                f"{directory / 'utt2spk'}:{number}: {utterance} has {speaker!r} for a speaker; give it one id"
+            )
     speakerless = [utterance for utterance in utterances if not utt2spk.get(utterance)]
     for utterance in speakerless:
         utt2spk.pop(utterance, None)

@@ -93,7 +93,7 @@ def samples_of(location: str, rate: int, allow_pipes: bool) -> int | str:
     try:
         found_rate, samples, channels = audio.info(location, allow_pipes)
     except DataError as error:
-        return " ".join(str(error).split())
+        return one_line(error)
     if samples == 0:
         return f"{location}: empty, no samples"
     if channels != 1:
@@ -113,12 +113,19 @@ def segment_samples(data: DataDir, samples: Mapping[str, int | str], rate: int) 
                 first, last = audio.segment_range((start, end), rate, available, data.wav[recording])
                 found[utterance] = last - first
             except DataError as error:
-                found[utterance] = str(error)
+                found[utterance] = one_line(error)
     return found
+
+
+def one_line(error: DataError) -> str:
+    """A reason that fits into a field of rejected.tsv, whatever is in the location that it quotes."""
+    return " ".join(str(error).split())
 
 
 def check_share(path: Path, rejected: Mapping[str, str], total: int, limit: float) -> None:
     """DataError, with the first reasons, where more than the share `limit` of utterances is rejected."""
+    if total == 0:
+        raise DataError(f"{path.parent}: the set has no utterance; check its settings")
     if len(rejected) > limit * total or len(rejected) == total:
         some = "; ".join(f"{utterance}: {reason}" for utterance, reason in list(rejected.items())[:3])
         raise DataError(
@@ -140,14 +147,21 @@ def write_trial_lists(
         if isinstance(trials, DrawSettings):
             trials = draw_trials(data.spk2utt, data.spk2gender, trials, seed, name)
         keep = np.array(
-            [e in data.utt2spk and t in data.utt2spk for e, t in zip(trials.enrol, trials.test, strict=True)]
+            [e in data.utt2spk and t in data.utt2spk for e, t in zip(trials.enrol, trials.test, strict=True)],
+            dtype=bool,
         )
         bad = [i for i in np.flatnonzero(~keep) if trials.enrol[i] in rejected or trials.test[i] in rejected]
         left_out += [[trials.enrol[i], trials.test[i], f"{name}: names a rejected utterance"] for i in bad]
         kept = select_trials(trials, keep)
         if not len(kept):
             raise DataError(
-                f"{output}/{name}: no trial is left among the utterances of this set; check the trials"
+                f"{output}/{name}: no trial is left among the utterances of this set; check the trials, "
+                "limit_speakers and rejected.tsv"
+            )
+        if kept.target.all() or not kept.target.any():
+            only = "target" if kept.target.all() else "nontarget"
+            raise DataError(
+                f"{output}/{name}: every trial left is a {only}, and error rates need both kinds; add trials"
             )
         write_trials(Path(output, name), kept)
         targets = int(kept.target.sum())

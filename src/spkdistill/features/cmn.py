@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spkdistill.arks import ArkReader, ArkWriter
-from spkdistill.errors import ConfigError
+from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import write_text, write_tsv
 from spkdistill.progress import progress
 
@@ -46,8 +46,12 @@ def normalise_shard(
     counts, refused = [], []
     with ArkReader(raw_scp) as raw, ArkReader(vad_scp) as vad, ArkWriter(ark, scp, compression) as writer:
         for key in progress(raw.keys(), len(raw), "normalise", "utterances"):
+            if len(shape := raw.shape(key)) != 2:
+                raise DataError(f"{raw_scp}:{key}: shape {shape}, where features (frames, dim) belong")
             voiced = vad[key] != 0 if key in vad else None
-            reason = refusal(voiced, raw.shape(key)[0], settings.min_frames)
+            if voiced is not None and voiced.ndim != 1:
+                raise DataError(f"{vad_scp}:{key}: shape {voiced.shape}, where one decision a frame belongs")
+            reason = refusal(voiced, shape[0], settings.min_frames)
             if reason:
                 refused.append([key, reason])
                 continue

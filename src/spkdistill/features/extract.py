@@ -42,7 +42,7 @@ def extract_shard(
             try:
                 features = utterance_features(utterance, settings, allow_pipes, seed)
             except DataError as error:
-                refused.append([utterance.id, error])
+                refused.append([utterance.id, " ".join(str(error).split())])
             else:
                 writer.write(utterance.id, features)
         write_tsv(rejected, ["utterance", "reason"], refused)
@@ -51,7 +51,7 @@ def extract_shard(
 def utterance_features(
     utterance: Utterance, settings: FeatureSettings, allow_pipes: bool, seed: int
 ) -> np.ndarray:
-    """Features (frames, dim) float32 of one utterance."""
+    """Features (frames, dim) float32 of one utterance; DataError where they cannot be computed."""
     samples = audio.read(
         utterance.location,
         utterance.segment,
@@ -60,7 +60,13 @@ def utterance_features(
         settings.allow_downsample,
         settings.allow_upsample,
     )
-    return compute(samples, settings, derive_seed(seed, "features", utterance.id))
+    features = compute(samples, settings, derive_seed(seed, "features", utterance.id))
+    if not np.isfinite(features).all():
+        peak = np.abs(samples).max() / audio.INT16_SCALE
+        raise DataError(
+            f"{utterance.location}: its features are NaN or infinite (peak {peak:.3g} of full scale)"
+        )
+    return features
 
 
 def compute(samples: np.ndarray, settings: FeatureSettings, seed: int = 0) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Settings of the features and the frames that follow from them; no torch here, so the import is quick."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -45,6 +46,11 @@ class FeatureSettings:
 
     def __post_init__(self) -> None:
         """Refuse what Kaldi refuses and what torchaudio cannot do (ConfigError)."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            require(
+                not isinstance(value, float) or math.isfinite(value), field.name, value, "a finite number"
+            )
         nyquist = self.sample_rate / 2
         high = self.high_freq + nyquist if self.high_freq <= 0 else self.high_freq
         vtln_high = self.vtln_high + nyquist if self.vtln_high < 0 else self.vtln_high

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spkdistill.arks import ArkReader, ArkWriter
-from spkdistill.errors import ConfigError
+from spkdistill.errors import ConfigError, DataError
 from spkdistill.features.settings import FeatureSettings
 from spkdistill.progress import progress
 
@@ -37,6 +37,8 @@ def vad_shard(raw_scp: str, features: FeatureSettings, settings: VadSettings, ar
         )
     with ArkReader(raw_scp) as raw, ArkWriter(ark, scp) as writer:
         for key in progress(raw.keys(), len(raw), "vad", "utterances"):
+            if len(shape := raw.shape(key)) != 2 or not shape[1]:
+                raise DataError(f"{raw_scp}:{key}: shape {shape}, where features (frames, dim) belong")
             writer.write(key, energy_vad(raw[key][:, 0], settings).astype(np.float32))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from spkdistill.data.kaldi import read_table
 from spkdistill.data.trials import Trials, read_trials
-from spkdistill.errors import ConfigError, DataError
+from spkdistill.errors import ConfigError, DataError, naming
 from spkdistill.files import read_text, write_json, write_tsv
 from spkdistill.metrics.bootstrap import interval, resampled_counts, two_sided_p
 from spkdistill.metrics.counts import ScoredTrials
@@ -45,7 +45,7 @@ class MetricsSettings:
     def __post_init__(self) -> None:
         if self.bootstrap_samples < 1 or not 0 < self.confidence < 1:
             raise ConfigError("metrics: bootstrap_samples is 1 or more, and confidence between 0 and 1")
-        if not all(0 < p < 1 for p in self.p_targets):
+        if not all(isinstance(p, int | float) and 0 < p < 1 for p in self.p_targets):
             raise ConfigError(f"metrics.p_targets: priors lie between 0 and 1, found {self.p_targets}")
 
 
@@ -68,7 +68,9 @@ def evaluate(
     """Write the error rates (fractions) of a score file, with intervals, as JSON."""
     labelled = read_labelled(trials_path, utt2spk_path)
     scores = match_scores(read_scores(scores_path), labelled.trials, scores_path)
-    write_json(output, measure(labelled, scores, settings, seed))
+    with naming(scores_path):
+        metrics = measure(labelled, scores, settings, seed)
+    write_json(output, metrics)
 
 
 def measure(

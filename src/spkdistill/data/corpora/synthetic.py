@@ -29,6 +29,7 @@ from spkdistill.seeds import generator
 from spkdistill.settings import build
 from spkdistill.shards import shard
 
+SHORTEST = 0.1  # seconds of an utterance
 LETTERS_PER_SECOND = 25  # more than the fastest voice speaks
 
 
@@ -83,7 +84,8 @@ def load(settings: SyntheticSettings, scps: Iterable[str | Path]) -> Source:
     if list(wav) != list(utt2spk):
         wrong = min(wav.keys() ^ utt2spk.keys(), default=next(iter(utt2spk)))
         raise DataError(
-            f"{scps}: not the utterances of part {settings.part} (see {wrong}); synthesise all shards again"
+            f"{' '.join(map(str, scps))}: not the utterances of part {settings.part} (see {wrong}); "
+            "synthesise all shards again"
         )
     genders = {speaker: sex_of(speaker) for speaker in utt2spk.values()}
     trials = {name: build(DrawSettings, how, f"trials.{name}") for name, how in settings.trials.items()}
@@ -115,10 +117,17 @@ def wave_bytes(samples: np.ndarray, rate: int) -> bytes:
 
 
 def check_ranges(settings: SyntheticSettings) -> None:
-    """Refuse ranges that run backwards and rates above espeak-ng's."""
-    for name, (low, high) in (("seconds", settings.seconds), ("snr", settings.snr)):
-        if low > high:
-            raise ConfigError(f"sets.{settings.part}.{name}: the range {low} to {high} runs backwards")
+    """Refuse ranges that run backwards, lengths of next to nothing, rates above espeak-ng's."""
+    for name in ("seconds", "snr"):
+        ends = getattr(settings, name)
+        if len(ends) != 2 or not all(isinstance(end, int | float) for end in ends):
+            raise ConfigError(f"sets.{settings.part}.{name}: expected two numbers, found {list(ends)}")
+        if ends[0] > ends[1]:
+            raise ConfigError(f"sets.{settings.part}.{name}: the range {ends[0]} to {ends[1]} runs backwards")
+    if settings.seconds[0] < SHORTEST:
+        raise ConfigError(
+            f"sets.{settings.part}.seconds: {settings.seconds[0]} is too short; expected {SHORTEST} at least"
+        )
     if settings.sample_rate > espeak.SAMPLE_RATE:
         raise ConfigError(
             f"sets.{settings.part}.sample_rate: {settings.sample_rate} is over {espeak.SAMPLE_RATE}"
