@@ -13,7 +13,7 @@ DEVICE := $(if $(shell command -v nvidia-smi 2>/dev/null),cuda,cpu)
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.ready
-	@$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --show-failed-logs --quiet rules host
+	@$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --show-failed-logs --quiet host reason
 	@$(BIN)/spkdistill summary results/demo/report/summary.tsv --report results/demo/report/index.html
 
 test: $(VENV)/.ready-test

@@ -38,3 +38,5 @@ rule all:
         rules.scores.input,
         rules.report.input,
         rules.report.output,
+    message:
+        "Everything is there, up to the report"

@@ -136,7 +136,10 @@ def open_bytes(location: str, allow_pipes: bool) -> Iterator[BinaryIO]:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise DataError(f"{location}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from None
     with file:
-        file.seek(offset)
+        try:
+            file.seek(offset)
+        except OSError:
+            raise DataError(f"{location}: the offset lies outside the file") from None
         yield file
 
 

@@ -68,6 +68,11 @@ def views_stage(
     write_tsv(rejected, ["utterance", "reason"], reasons)
     if not views.ids:
         raise DataError(f"{num_frames}: no utterance is left for views; see {rejected}")
+    if len(set(views.speakers)) < 2:
+        raise DataError(
+            f"{num_frames}: speaker {views.speakers[0]} alone is left, and training tells two or more apart; "
+            f"add speakers, or see {rejected}"
+        )
     write_speakers(speakers, views)
     write_views(output, views)
 
@@ -184,7 +189,12 @@ class ViewReader:
         missing = next((utterance for utterance in views.utterances if utterance not in self.reader), None)
         if missing is not None:
             raise DataError(f"{voiced_scp}:{missing}: no features, but views; rerun the views stage")
-        self.dim = self.reader.shape(views.utterances[0])[1]
+        shape = self.reader.shape(views.utterances[0])
+        if len(shape) != 2:
+            raise DataError(
+                f"{voiced_scp}:{views.utterances[0]}: shape {shape}, where features (frames, dim) belong"
+            )
+        self.dim = shape[1]
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """The crops of the views `indices`, all of the same length: float32 (batch, frames, dim)."""

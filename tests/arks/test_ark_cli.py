@@ -283,3 +283,50 @@ def test_merge_takes_the_keys_of_a_tsv_from_below_its_header(capsys):
     Path("1").write_text("u0-v00 3\nu1-v00 4\n")
     assert run(capsys, "merge", "--parts", "1", "--output", "all", "--expected", "views.tsv")[0] == 0
     assert Path("all").read_text() == Path("1").read_text()
+
+
+def test_check_takes_specifiers(capsys):
+    for archive in ("scp:feats.scp", "ark:feats.ark", "ark,s,cs:feats.ark"):
+        assert run(capsys, "ark", "check", archive)[0] == 0
+    Path("feats.ark").write_bytes(Path("feats.ark").read_bytes()[:-1])
+    status, lines, _ = run(capsys, "ark", "check", "scp:feats.scp")
+    assert status == 1
+    assert "u2" in lines[0]
+
+
+@pytest.mark.parametrize("target", ["ark,scp:-,x.scp", "ark,scp:x.ark.gz,x.scp"])
+def test_an_index_into_a_stream_is_refused(capsys, target):
+    status, _, error = run(capsys, "ark", "copy", "feats.scp", target)
+    assert status == 1
+    assert "an scp needs an ark" in error
+    assert not list(Path().glob("x.*"))
+
+
+def test_a_kaldi_object_is_told_from_an_archive(capsys):
+    arks.write_vector("mean.vec", np.ones(3))
+    status, _, error = run(capsys, "ark", "ls", "mean.vec")
+    assert status == 1
+    assert "mean.vec: a single Kaldi object" in error
+
+
+def test_a_name_that_no_file_can_have_is_one_line(capsys):
+    Path("nul.scp").write_text("a no\0such.ark:3\n")
+    assert run(capsys, "ark", "ls", "nul.scp")[0] == 1
+
+
+def test_wave_files_are_compared_and_not_written_as_text(capsys):
+    size = 36
+    arks.write_archive("wav.ark", [("a", b"RIFF" + size.to_bytes(4, "little") + bytes(size))])
+    assert run(capsys, "ark", "diff", "wav.ark", "wav.ark")[0] == 0
+    status, lines, _ = run(capsys, "ark", "diff", "wav.ark", "vectors.ark")
+    assert status == 1
+    assert "a\ta wave file and numbers" in lines
+    status, _, error = run(capsys, "ark", "copy", "wav.ark", "ark,t:wav.txt")
+    assert status == 1
+    assert "wav.txt:a: is a wave file, which a text archive cannot hold" in error
+
+
+def test_empty_matrices_survive_the_way_through_text(capsys):
+    arks.write_archive("empty.ark", [("a", np.empty((0, 0), np.float32))])
+    assert run(capsys, "ark", "copy", "empty.ark", "ark,t:empty.txt")[0] == 0
+    assert run(capsys, "ark", "diff", "empty.ark", "empty.txt")[0] == 0

@@ -164,3 +164,9 @@ def test_a_tone_keeps_its_frequency_and_level_when_resampled(tmp_path, rate, all
     other = {"allow_downsample": "allow_upsample", "allow_upsample": "allow_downsample"}[allowed]
     with pytest.raises(DataError, match=f"{rate} Hz"):
         audio.read(location, None, RATE, **{other: True})
+
+
+@pytest.mark.parametrize("location", ["no\0such.wav", f"{__file__}:{10**30}", f"{__file__}:{10**17}", "."])
+def test_a_location_that_is_none_is_a_data_error(location):
+    with pytest.raises(DataError):
+        audio.info(location)

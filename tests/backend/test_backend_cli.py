@@ -173,3 +173,18 @@ def test_plda_without_its_files_is_refused(corpus):
     folder, _ = corpus
     with pytest.raises(ConfigError, match="--plda"):
         score(folder, PLDA, ["--mean", train(folder, COSINE)[1]])
+
+
+def test_embeddings_that_are_all_alike_are_named(corpus):
+    folder, vectors = corpus
+    write(folder, {key: np.ones(8) for key in vectors})
+    with pytest.raises(DataError, match=r"xvector.scp: LDA: the within-speaker covariance is singular"):
+        train(folder, PLDA)
+
+
+@pytest.mark.parametrize(
+    "change", [{"lda_dim": 0}, {"em_iterations": 0}, {"smoothing": -1.0}, {"total_covariance_factor": 2.0}]
+)
+def test_plda_settings_out_of_range_are_named(corpus, change):
+    with pytest.raises(ConfigError, match=rf"backend.{next(iter(change))}: "):
+        train(corpus[0], PLDA | change)

@@ -147,3 +147,9 @@ def test_pipes_are_kept_where_they_are_allowed(corpus, edit):
     edit(corpus / "wav.scp", "audio/b2-0.wav", "touch ran |")
     assert read(corpus, allow_pipes=True).utterances[3].location == "touch ran |"
     assert not (corpus / "ran").exists()
+
+
+def test_speaker_must_be_one_id(corpus, edit):
+    edit(corpus / "utt2spk", "a1-1 a1\n", "a1-1 a1 b2\n")
+    with pytest.raises(DataError, match=r"utt2spk:2: a1-1 has 'a1 b2' for a speaker"):
+        read(corpus)

@@ -197,3 +197,24 @@ def test_command_line_ends_with_one_line(corpus, tmp_path, monkeypatch, capsys, 
     capsys.readouterr()
     assert main([*arguments, "--output-dir", "out"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("kept", "named"), [("nontarget", "nontarget"), (" target", "target")])
+def test_a_list_of_one_kind_of_trials_stops_before_anything_is_trained(corpus, run, kept, named):
+    lines = [line for line in read_lines(corpus / "trials") if kept in line]
+    write_lines(corpus / "trials", lines)
+    with pytest.raises(DataError, match=rf"out/trials: every trial left is a {named}"):
+        run()
+
+
+def test_a_draw_of_nothing_and_a_set_of_nobody_are_named(run):
+    nothing = {"targets_per_speaker": 0, "nontargets_per_speaker": 0, "same_sex": 0}
+    with pytest.raises(DataError, match="no trial is left"):
+        run(trials={"drawn": nothing})
+    with pytest.raises(DataError, match="out: the set has no utterance"):
+        run(limit_speakers=0)
+
+
+def test_a_tab_in_a_location_does_not_break_the_list(corpus, run, edit):
+    edit(corpus / "wav.scp", "audio/a1-1.wav", "audio/a1\t1.wav")
+    assert list(rejections(run())) == ["a1-1"]

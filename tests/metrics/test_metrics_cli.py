@@ -149,3 +149,13 @@ def test_trials_of_one_kind_or_of_unknown_speakers_are_refused(folder):
 def test_settings_out_of_range_are_refused(folder, change):
     with pytest.raises(ConfigError):
         evaluate(folder, settings={**SETTINGS, **change})
+
+
+def test_an_empty_score_file_is_named(folder, tmp_path):
+    (folder / "none").write_text("")
+    with pytest.raises(DataError, match=r"none: metrics: there is no scored target trial"):
+        run(
+            *("metrics", "--scores", folder / "none", "--trials", folder / "trials"),
+            *("--utt2spk", folder / "utt2spk", "--settings", json.dumps(SETTINGS), "--seed", 0),
+            *("--output", tmp_path / "metrics.json"),
+        )

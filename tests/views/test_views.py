@@ -1,12 +1,15 @@
 """Views do not depend on order or on other utterances, and a crop is the rows that views.tsv says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spkdistill import views as room
-from spkdistill.errors import DataError
+from spkdistill.arks import write_archive
+from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_tsv, write_text
 from spkdistill.views import ViewReader, ViewSettings, make_views, read_views, write_views
 
@@ -122,3 +125,26 @@ def test_an_utterance_without_features_is_an_error(tmp_path):
     views, _ = make_views(FRAMES, SPEAKER, SETTINGS, 5)
     with pytest.raises(DataError, match="b-2: no features"):
         ViewReader(views, scp)
+
+
+def test_one_speaker_alone_is_refused(tmp_path):
+    write_text(tmp_path / "frames", "a-1 50\na-2 50\nb-1 5\n")
+    write_text(tmp_path / "utt2spk", "a-1 a\na-2 a\nb-1 b\n")
+    outputs = [tmp_path / name for name in ("views.tsv", "speakers", "rejected.tsv")]
+    with pytest.raises(DataError, match="speaker a alone is left"):
+        room.views_stage(tmp_path / "frames", tmp_path / "utt2spk", SETTINGS, 0, *outputs)
+    assert [path.exists() for path in outputs] == [False, False, True]
+
+
+@pytest.mark.parametrize("change", [{"frames": 0}, {"per_utterance": 0}])
+def test_views_of_nothing_are_refused(change):
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        replace(SETTINGS, **change)
+
+
+def test_features_that_are_none_are_named(tmp_path):
+    views, _ = make_views(FRAMES, SPEAKER, SETTINGS, 0)
+    vectors = [(utterance, np.ones(20, np.float32)) for utterance in sorted(FRAMES)]
+    write_archive(f"ark,scp:{tmp_path}/v.ark,{tmp_path}/v.scp", vectors)
+    with pytest.raises(DataError, match=r"v.scp:a-1: shape \(20,\), where features"):
+        ViewReader(views, tmp_path / "v.scp")

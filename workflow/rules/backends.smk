@@ -57,3 +57,5 @@ rule backends:
     input:
         artifacts(rules.cosine_backend, model=MODELS, backend=kind_of("backends", "cosine")),
         artifacts(rules.plda_backend, model=MODELS, backend=kind_of("backends", "plda")),
+    message:
+        "The back-ends are there"

@@ -72,3 +72,5 @@ rule data:
     input:
         artifacts(rules.synthesise, set=filter(is_synthetic, config["sets"])),
         *(artifacts(getattr(rules, f"prepare_{name}")) for name in config["sets"]),
+    message:
+        "The data directories and trial lists are there"

@@ -51,3 +51,5 @@ rule merge_embeddings:
 rule embeddings:
     input:
         artifacts(rules.embed, rules.merge_embeddings, model=MODELS, set=config["sets"]),
+    message:
+        "The embeddings are there"

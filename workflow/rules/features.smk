@@ -173,3 +173,5 @@ rule feats:
             set=config["sets"],
         ),
         artifacts(rules.vad, rules.merge_vad, set=config["sets"]),
+    message:
+        "The features are there"

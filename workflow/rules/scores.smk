@@ -42,3 +42,5 @@ rule scores:
             backend=config["backends"],
             trials=config["trials"],
         ),
+    message:
+        "The scores are there"

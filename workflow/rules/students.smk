@@ -42,3 +42,5 @@ rule student:
 rule students:
     input:
         artifacts(rules.student, student=config["students"]),
+    message:
+        "The students are there"

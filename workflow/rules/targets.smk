@@ -73,3 +73,5 @@ rule targets:
             set="train",
             part=PARTS,
         ),
+    message:
+        "The targets are there"

@@ -75,3 +75,5 @@ rule aggregators:
 rule teachers:
     input:
         artifacts(rules.teacher, rules.aggregators, teacher=config["teachers"]),
+    message:
+        "The teachers are there"

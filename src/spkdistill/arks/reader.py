@@ -94,6 +94,8 @@ class ArkReader:
         if not len(keys):
             return np.empty((0, 0), np.float32)
         shape = self.shape(keys[0])
+        if len(shape) != 1:
+            raise DataError(f"{self.scp_path}:{keys[0]}: shape {shape}, where vectors belong")
         batch = np.empty((len(keys), *shape), np.float32)
         for row, key in enumerate(keys):
             source, header, _, offset, part, _ = self.entries.get(key) or self.entry(key)

@@ -128,8 +128,8 @@ def trial_scores(
     transform, plda = finite(backend.transform, read_matrix(backend.transform)), read_plda(backend.plda)
     if transform.shape[1] not in (len(mean), len(mean) + 1):
         raise DataError(
-            f"{backend.transform}: {transform.shape[1]} columns, and the embeddings have {len(mean)} dimensions; "
-            "train it on this model's embeddings"
+            f"{backend.transform}: the transform takes {transform.shape[1] - 1} dimensions, and the "
+            f"embeddings have {len(mean)}; train it on this model's embeddings"
         )
     if len(transform) != len(plda.psi):
         raise DataError(

@@ -1,0 +1,46 @@
+"""What a person sees when the machine, not the data, says no."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spkdistill import arks
+from spkdistill.cli import main
+
+
+@pytest.mark.parametrize(
+    ("target", "named"),
+    [
+        ("file/x.ark", r"file: (File exists|Not a directory)"),
+        ("folder", r"folder: Is a directory"),
+        ("/proc/nowhere/x.ark.gz", r"/proc/nowhere: "),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys, target, named):
+    monkeypatch.chdir(tmp_path)
+    arks.write_archive("a.ark", [("a", np.ones(3, np.float32))])
+    Path("file").write_text("here\n")
+    Path("folder").mkdir()
+    assert main(["ark", "copy", "a.ark", target]) == 1
+    error = capsys.readouterr().err
+    assert re.fullmatch(rf"spkdistill: error: .*{named}.*\n", error)
+    assert ".tmp." not in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ark", "file", "folder"]
+
+
+def test_debug_shows_the_traceback(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arks.write_archive("a.ark", [("a", np.ones(3, np.float32))])
+    with pytest.raises(OSError, match="nowhere"):
+        main(["--debug", "ark", "copy", "a.ark", "/proc/nowhere/x.ark"])
+
+
+@pytest.mark.parametrize(
+    "arguments", [["ark", "head", "-n", "-1", "a"], ["embed", "--threads", "0"], ["dump", "--threads", "two"]]
+)
+def test_a_number_out_of_range_is_a_mistake_of_usage(capsys, arguments):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "expected a whole number" in capsys.readouterr().err
