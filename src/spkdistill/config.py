@@ -10,6 +10,12 @@ import jsonschema
 import yaml
 
 from spkdistill.errors import ConfigError
+from spkdistill.settings import build
+
+DATA_FILES = {
+    *("wav.scp", "utt2spk", "spk2utt", "utt2dur", "segments", "spk2gender"),
+    *("rejected.tsv", "rejected_trials.tsv", "manifest.json"),
+}
 
 
 def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
@@ -23,6 +29,8 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     give_every_objective(config)
     check_against(config, yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
     check_names(config)
+    check_trials(config)
+    check_values(config)
     config["students"] = dict(crossed_students(config))
     check_model_names(config)
     return config
@@ -116,6 +124,40 @@ def check_names(config: dict[str, Any]) -> None:
         must_know(config, "teachers", student["teacher"], f"students.{name}.teacher")
         for objective in student["objectives"]:
             must_know(config, "objectives", objective, f"students.{name}.objectives")
+
+
+def check_trials(config: dict[str, Any]) -> None:
+    """Raise a ConfigError for a list of trials that its set does not have, or that is called like another file."""
+    for name, settings in config["sets"].items():
+        for reserved in DATA_FILES & set(settings["trials"]):
+            raise ConfigError(
+                f"sets.{name}.trials: {reserved!r} is another file of a data directory; rename it"
+            )
+    for name, trials in config["trials"].items():
+        known = list(config["sets"][trials["set"]]["trials"])
+        if trials["file"] not in known:
+            there = nearest(trials["file"], known) if known else "it has none"
+            raise ConfigError(
+                f"trials.{name}.file: the set {trials['set']} has no trials {trials['file']!r}; {there}"
+            )
+
+
+def check_values(config: dict[str, Any]) -> None:
+    """Raise a ConfigError for values that are sound alone and not together."""
+    from spkdistill.features.cmn import CmnSettings
+    from spkdistill.features.settings import FeatureSettings
+
+    build(CmnSettings, config["cmn"], "cmn")
+    for name, settings in config["features"].items():
+        try:
+            build(FeatureSettings, settings, "features")
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("features.", f"features.{name}.", 1)) from None
+    for name, settings in config["sets"].items():
+        for key in ("seconds", "snr"):
+            low, high = settings.get(key, (0, 0))
+            if low > high:
+                raise ConfigError(f"sets.{name}.{key}: the range {low} to {high} runs backwards")
 
 
 def must_know(config: dict[str, Any], section: str, name: str, where: str) -> None:

@@ -63,6 +63,20 @@ def test_every_config_that_we_ship_is_valid(path):
         ("trials.trials.set", "test", "trials.trials.set: sets has no entry 'test'"),
         ("sets.bad name", {}, "sets: the name 'bad name' may hold"),
         ("features.mfcc.kind", "plp", "features.mfcc.kind: 'plp' is not one of"),
+        (
+            "features.mfcc.num_ceps",
+            40,
+            "features.mfcc.num_ceps: 40 is not allowed; expected from 1 to num_mel_bins",
+        ),
+        ("features.mfcc.frame_length", float("inf"), "features.mfcc.frame_length: inf"),
+        ("cmn.window", 50, "cmn.min_window: 100 is not allowed"),
+        ("sets.train.seconds", [4, 2], "sets.train.seconds: the range 4 to 2 runs backwards"),
+        (
+            "trials.trials.file",
+            "trails",
+            "trials.trials.file: the set eval has no trials 'trails'; did you mean",
+        ),
+        ("sets.eval.trials", {"utt2spk": {}}, "sets.eval.trials: 'utt2spk' is another file"),
         ("backends.plda.kind", "gplda", "backends.plda.kind: 'gplda' is not one of"),
     ],
 )

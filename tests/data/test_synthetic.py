@@ -171,6 +171,8 @@ def test_missing_shard_is_noticed(tmp_path):
         ({"seconds": [3.0, 2.0]}, "sets.eval.seconds: the range 3.0 to 2.0 runs backwards"),
         ({"snr": [30.0, 2.0]}, "sets.eval.snr: the range"),
         ({"sample_rate": 44100}, "sets.eval.sample_rate: 44100 is over 22050"),
+        ({"seconds": [0.0, 2.0]}, "sets.eval.seconds: 0.0 is too short"),
+        ({"seconds": [2.0]}, "sets.eval.seconds: expected two numbers"),
     ],
 )
 def test_impossible_settings_are_refused(tmp_path, changes, message):

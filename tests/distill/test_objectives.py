@@ -215,6 +215,13 @@ def test_float32_is_as_good_as_float64(name):
     assert single.item() == pytest.approx(LOSSES[name](student, teacher, labels).item(), rel=2e-5)
 
 
+def test_multilevel_is_one_minus_the_mean_cosine():
+    student, target, _ = logits()
+    x, y = student.numpy(), target.numpy()
+    cosine = (x * y).sum(1) / np.sqrt((x**2).sum(1) * (y**2).sum(1))
+    assert multilevel(student, target).item() == pytest.approx(1 - cosine.mean(), rel=1e-12)
+
+
 def test_multilevel_is_zero_for_parallel_and_two_for_opposite_vectors():
     student = torch.tensor([[1.0, 2.0], [3.0, -1.0]])
     assert multilevel(student, 5 * student).item() == pytest.approx(0, abs=1e-6)

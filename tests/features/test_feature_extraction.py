@@ -105,6 +105,8 @@ def test_the_windows_on_offer_are_those_of_torchaudio():
         ("window_type", {"window_type": "sine"}),
         ("sample_rate", {"sample_rate": 0}),
         ("frame_length", {"frame_length": 0.1}),
+        ("frame_length", {"frame_length": float("inf")}),
+        ("dither", {"dither": float("nan")}),
         ("frame_length", {"frame_length": 25.1, "round_to_power_of_two": False}),
         ("frame_shift", {"frame_shift": 0.01}),
         ("num_mel_bins", {"num_mel_bins": 3, "num_ceps": 3}),

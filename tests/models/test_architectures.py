@@ -57,7 +57,7 @@ def test_xvector_splices_the_frames_of_the_layer_table():
         norm.running_var.uniform_(0.5, 2)
         centres = range(-offsets[0], len(hidden) - offsets[-1])
         hidden = torch.stack([
-            sum(affine.weight[:, :, place] @ hidden[t + offset] for place, offset in enumerate(offsets))
+            sum(affine.weight[:, :, 0, place] @ hidden[t + offset] for place, offset in enumerate(offsets))
             for t in centres
         ])  # fmt: skip
         hidden = torch.relu(hidden + affine.bias)
@@ -65,6 +65,30 @@ def test_xvector_splices_the_frames_of_the_layer_table():
     pooled = torch.cat([hidden.mean(0), hidden.var(0, correction=0).clamp(min=1e-10).sqrt()])
     expected = model.segment6.weight @ pooled + model.segment6.bias
     torch.testing.assert_close(model(features.unsqueeze(0))[0], expected)
+
+
+def test_fc8_in_training_is_its_formula_with_the_statistics_of_the_batch():
+    model = build_model(SMALL_FC8, 5).double()
+    features = torch.randn(4, 20, 5, dtype=torch.float64)
+    hidden = features
+    for affine, _, _ in model.frames:
+        hidden = torch.relu(hidden @ affine.weight[:, :, 0, 0].T + affine.bias)
+        mean, variance = hidden.mean((0, 1)), hidden.var((0, 1), correction=0)
+        hidden = (hidden - mean) / torch.sqrt(variance + 1e-3)
+    pooled = torch.cat([hidden.mean(1), hidden.var(1, correction=0).clamp(min=1e-10).sqrt()], 1)
+    expected = pooled @ model.output.weight.T + model.output.bias
+    torch.testing.assert_close(model(features), expected)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("settings", [SMALL, SMALL_FC8])
+def test_channels_stay_innermost_in_memory(settings, precision):
+    """Otherwise each layer copies its input, and training takes half as long again."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        layers = build_model(settings, 5).frame_layers(torch.randn(4, 30, 5))
+    for layer in layers:
+        assert layer.dtype == precision
+        assert layer.transpose(1, 2).is_contiguous()
 
 
 @pytest.mark.parametrize("settings", [SMALL, SMALL_FC8])
@@ -90,6 +114,7 @@ def test_embedding_is_float32_under_bfloat16_autocast(settings):
     [
         ({"arch": "resnet"}, "model.arch: 'resnet' is not known; choose from xvector, fc8"),
         ({"channels": 8}, "model.arch: None is not known"),
+        (SMALL | {"channels": 0}, "model.channels: expected 1 to"),
         (SMALL | {"layers": 3}, "model.layers: no such setting"),
         ({"arch": "fc8", "channels": 8, "layers": 2}, "model.embedding: this setting is missing"),
     ],

@@ -6,9 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from spkdistill.errors import ConfigError, DataError
+from spkdistill.errors import DataError
 from spkdistill.models.aggregators import AggregatorSettings, build_aggregators
 from spkdistill.models.build import build_head, build_model
+from spkdistill.models.cost import trained_cost
 from spkdistill.models.store import load, load_aggregators, save, save_aggregators
 
 MODEL = {"arch": "xvector", "channels": 8, "pooling_channels": 12, "embedding": 6}
@@ -105,9 +106,30 @@ def test_missing_files_and_foreign_configs_are_named(files, tmp_path):
         config.write_text(text)
         with pytest.raises(DataError, match=r"config\.json: no '.*' in it"):
             load(weights, config)
-    config.write_text(json.dumps(CONFIG | {"model": {"arch": "other"}}))
-    with pytest.raises(ConfigError, match=r"model\.arch"):
-        load(weights, config)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": {"arch": "other"}}, r"model\.arch: 'other' is not known; choose from xvector, fc8"),
+        ({"model": {"arch": ["xvector"]}}, r"model\.arch: \['xvector'\] is not known"),
+        ({"model": "xvector"}, r"config\.model: expected dict, found 'xvector'"),
+        ({"model": MODEL | {"channels": "8"}}, r"model\.channels: expected int, found '8'"),
+        ({"model": MODEL | {"channels": 0}}, r"model\.channels: expected 1 to \d+, found 0"),
+        ({"model": MODEL | {"embedding": 10**30}}, r"model\.embedding: expected 1 to \d+, found 10+"),
+        ({"feature_dim": None}, r"config\.feature_dim: expected int, found None"),
+        ({"feature_dim": -5}, r"config\.feature_dim: expected 1 to \d+, found -5"),
+        ({"head": "aam"}, r"config\.head: expected dict, found 'aam'"),
+        ({"head": HEAD | {"scale": [32]}}, r"head\.scale: expected float, found \[32\]"),
+        ({"speakers": 3}, r"config\.speakers: expected list, found 3"),
+    ],
+)
+def test_a_config_edited_wrongly_is_named(files, change, message):
+    _, _, weights, config = files
+    config.write_text(json.dumps(CONFIG | change))
+    for read in (lambda: load(weights, config), lambda: trained_cost(config)):
+        with pytest.raises(DataError, match=rf"config\.json: {message}"):
+            read()
 
 
 def test_aggregators_come_back_and_must_fit_the_teacher(tmp_path):
@@ -120,3 +142,6 @@ def test_aggregators_come_back_and_must_fit_the_teacher(tmp_path):
         assert torch.equal(loaded[name](layers), aggregators[name](layers))
     with pytest.raises(DataError, match="do not belong together"):
         load_aggregators(weights, config, [4, 6])
+    config.write_text('{"aggregators": {"embedding": 6, "components": -1}}')
+    with pytest.raises(DataError, match=r"aggregators\.json: aggregators\.components: expected 1 to"):
+        load_aggregators(weights, config, [4, 5])

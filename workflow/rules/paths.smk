@@ -12,7 +12,7 @@ def source_files(set):
     if is_synthetic(set):
         return []
     directory = Path(settings["directory"])
-    names = ["wav.scp", "utt2spk", "segments", "spk2gender", *settings["trials"]]
+    names = ["wav.scp", "utt2spk", "spk2utt", "utt2dur", "segments", "spk2gender", *settings["trials"]]
     paths = [folder / name for folder in (directory, directory / settings.get("part", "")) for name in names]
     return sorted({path for path in paths if path.exists()})
 
