@@ -127,7 +127,7 @@ def check_names(config: dict[str, Any]) -> None:
 
 
 def check_trials(config: dict[str, Any]) -> None:
-    """Raise a ConfigError for a list of trials that its set does not have, or that is called like another file."""
+    """Raise a ConfigError for trials that a set does not have, or that are called like another file of it."""
     for name, settings in config["sets"].items():
         for reserved in DATA_FILES & set(settings["trials"]):
             raise ConfigError(

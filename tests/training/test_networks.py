@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from spkdistill.distill.objectives import Moment, build_objective
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_json, read_text
 from spkdistill.models import store
+from spkdistill.models.build import build_head, build_model
 from spkdistill.training import loop, networks
+from spkdistill.training.data import Batch
 from spkdistill.training.loop import Interrupted
 from spkdistill.training.networks import train_network
 
@@ -222,6 +225,14 @@ def test_a_softmax_head_sees_each_batch_once(run, settings, tmp_path):
             ConfigError,
             "needs the targets lde_aggr",
         ),
+        (
+            {"distil": {**DISTIL["multilevel"], "targets": ["xvectr"]}},
+            ConfigError,
+            r"t\.distil\.targets: 'xvectr' is not known; choose from xvector, narrow_bn",
+        ),
+        ({"distil": {**DISTIL["multilevel"], "targets": ["logits"]}}, ConfigError, "'logits' is not known"),
+        ({"distil": {**DISTIL["multilevel"], "targets": []}}, ConfigError, "expected one part or more"),
+        ({"distil": {**DISTIL["multilevel"], "targets": ["xvector"] * 2}}, ConfigError, "each once"),
         ({"distil": {"objective": "kd"}}, ConfigError, r"t\.distil\.temperature: this setting is missing"),
         ({"model": {"arch": "resnet"}}, ConfigError, "resnet"),
         ({"speed": 1}, ConfigError, r"t\.speed: no such setting"),
@@ -230,6 +241,29 @@ def test_a_softmax_head_sees_each_batch_once(run, settings, tmp_path):
 def test_wrong_settings_are_named(run, settings, tmp_path, change, error, message):
     with pytest.raises(error, match=message):
         run({**settings, **change}, tmp_path)
+
+
+def test_a_precision_that_is_not_known_is_named(run, settings, tmp_path):
+    settings["training"]["precision"] = "float16"
+    with pytest.raises(ConfigError, match=r"training\.precision: .* found 'float16'"):
+        run(settings, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["kd", "multilevel"])
+def test_the_loss_is_the_weighted_sum_of_cross_entropy_and_objective(settings, name):
+    distil = {**DISTIL[name], "weight": 0.25, "classification_weight": 3}
+    objective = build_objective(distil, "distil")
+    model, head = build_model(settings["model"], 8), build_head(settings["head"], 8, 6)
+    task = networks.SpeakerTask(model, head, objective).double().eval()
+    features, targets = torch.randn(5, 24, 8).double(), torch.randn(5, 6 if name == "kd" else 8).double()
+    batch = Batch(features, torch.arange(5), targets)
+    loss, terms = task(batch, Moment(1, 0.5))
+    logits, embedding = head(model(features), batch.labels), model(features)
+    classification = -logits.log_softmax(1)[torch.arange(5), torch.arange(5)].mean()
+    student = head.plain(embedding) if name == "kd" else embedding
+    distillation, _ = objective(student, targets, batch.labels, Moment(1, 0.5))
+    torch.testing.assert_close(terms["classification"], classification)
+    torch.testing.assert_close(loss, 3 * classification + 0.25 * distillation)
 
 
 def test_logits_of_other_speakers_are_an_error(run, settings, tmp_path, corpus):

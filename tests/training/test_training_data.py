@@ -83,6 +83,12 @@ def test_a_speaker_without_a_class_is_an_error(corpus, tmp_path):
         open_data(corpus._replace(inputs=corpus.inputs._replace(speakers=tmp_path / "speakers")))
 
 
+def test_a_single_speaker_is_refused(corpus, tmp_path):
+    write_text(tmp_path / "speakers", "s0\n")
+    with pytest.raises(DataError, match=r"speakers: one speaker; training needs two at least"):
+        open_data(corpus._replace(inputs=corpus.inputs._replace(speakers=tmp_path / "speakers")))
+
+
 def test_masks_zero_whole_bands_no_wider_than_allowed():
     features = np.ones((200, 30, 8), np.float32)
     mask(features, MASKS, np.random.default_rng(0))

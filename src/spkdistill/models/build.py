@@ -1,7 +1,8 @@
 """Networks and heads by the names they have in a config."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -13,6 +14,9 @@ from spkdistill.settings import build
 
 ARCHITECTURES = {"xvector": (Xvector, XvectorSettings), "fc8": (Fc8, Fc8Settings)}
 HEADS = {"softmax": (SoftmaxHead, SoftmaxSettings), "aam": (AamHead, AamSettings)}
+LARGEST = 2**24  # width; more is a mistake, and torch cannot count its parameters
+
+Settings = TypeVar("Settings")
 
 
 def build_model(settings: Mapping[str, Any], feature_dim: int) -> nn.Module:
@@ -29,8 +33,20 @@ def build_head(settings: Mapping[str, Any], embedding_dim: int, num_speakers: in
 
 def chosen(table: dict, settings: Mapping[str, Any], key: str, where: str) -> tuple[type[nn.Module], Any]:
     """The class that `settings[key]` names, and its settings dataclass built from the other keys."""
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"{where}: expected a mapping of settings, found {settings!r}")
     name = settings.get(key)
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise ConfigError(f"{where}.{key}: {name!r} is not known; choose from {', '.join(table)}")
     module, kind = table[name]
-    return module, build(kind, {k: value for k, value in settings.items() if k != key}, where)
+    return module, build_sizes(kind, {k: value for k, value in settings.items() if k != key}, where)
+
+
+def build_sizes(kind: type[Settings], mapping: Mapping[str, Any], where: str) -> Settings:
+    """As `build`, for settings whose integers are all sizes, from 1 to LARGEST."""
+    settings = build(kind, mapping, where)
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, int) and not 1 <= value <= LARGEST:
+            raise ConfigError(f"{where}.{field.name}: expected 1 to {LARGEST}, found {value}")
+    return settings

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from spkdistill.models.build import build_head, build_model
-from spkdistill.models.store import MODEL_KEYS, read_config
+from spkdistill.models.store import blaming, read_network_config
 
 SPEAKERS = 7323  # in VoxCeleb1 + 2, as Kaldi's voxceleb/v2 trains on
 SECOND = 100  # frames
@@ -40,9 +40,10 @@ def published_costs() -> list[dict[str, Any]]:
 
 def trained_cost(config_path: str | Path) -> dict[str, Any]:
     """The cost of a trained network, from its config.json."""
-    config = read_config(config_path, MODEL_KEYS)
-    speakers = len(config["speakers"])
-    return cost(str(config_path), config["model"], config["feature_dim"], config["head"], speakers)
+    _, network = read_network_config(config_path)
+    with blaming(config_path):
+        speakers = len(network.speakers)
+        return cost(str(config_path), network.model, network.feature_dim, network.head, speakers)
 
 
 def cost(

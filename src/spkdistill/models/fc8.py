@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from spkdistill.models.layers import frame_layer
+from spkdistill.models.layers import frame_layer, run_frame_layers
 from spkdistill.models.pooling import statistics
 
 
@@ -37,10 +37,7 @@ class Fc8(nn.Module):
 
     def frame_layers(self, features: Tensor) -> list[Tensor]:
         """Every layer's output, (batch, channels, frames)."""
-        outputs = [features.transpose(1, 2)]
-        for layer in self.frames:
-            outputs.append(layer(outputs[-1]))
-        return outputs[1:]
+        return run_frame_layers(self.frames, features)
 
     def embed(self, last: Tensor) -> Tensor:
         """(batch, channels, frames) -> embedding, in float32 also under autocast."""

@@ -24,9 +24,8 @@ class Moments(torch.autograd.Function):
     @staticmethod
     def forward(frames: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, channels, frames) -> two of (batch, channels)."""
-        dtype = torch.promote_types(frames.dtype, torch.float32)
-        norm = torch.linalg.vector_norm(frames, dim=2, dtype=dtype)
-        return frames.mean(2, dtype=dtype), norm.square() / frames.shape[2]
+        wide = frames.to(torch.promote_types(frames.dtype, torch.float32))
+        return wide.mean(2), wide.square().mean(2)
 
     @staticmethod
     def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor], output: tuple) -> None:

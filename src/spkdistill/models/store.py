@@ -1,6 +1,8 @@
 """Trained networks on disk: weights in safetensors, all else in a config.json beside them; no pickle."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
-from spkdistill.errors import DataError
+from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_json, replacing, write_json
 from spkdistill.models.aggregators import AggregatorSettings, build_aggregators
-from spkdistill.models.build import build_head, build_model
-from spkdistill.settings import build
+from spkdistill.models.build import build_head, build_model, build_sizes
 
-MODEL_KEYS = ("model", "feature_dim", "head", "speakers")
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What a config.json must have for the network to be built; `head` is None where there is none."""
+
+    model: dict
+    feature_dim: int
+    head: dict | None
+    speakers: list
 
 
 def save(
@@ -39,14 +48,11 @@ def load(
     model_path: str | Path, config_path: str | Path
 ) -> tuple[nn.Module, nn.Module | None, dict[str, Any]]:
     """(model, head or None, config) as `save` wrote them, in eval mode; DataError where files disagree."""
-    config = read_config(config_path, MODEL_KEYS)
-    with torch.device("meta"):  # shapes only: nothing is allocated before the file is known to match
-        model = build_model(config["model"], config["feature_dim"])
-        head = (
-            build_head(config["head"], model.embedding_dim, len(config["speakers"]))
-            if config["head"]
-            else None
-        )
+    config, network = read_network_config(config_path)
+    with blaming(config_path), torch.device("meta"):  # shapes only: nothing is allocated before they match
+        model, head = build_model(network.model, network.feature_dim), None
+        if network.head is not None:
+            head = build_head(network.head, model.embedding_dim, len(network.speakers))
     read_weights(model_path, config_path, with_head(model, head))
     return model.eval(), head.eval() if head else None, config
 
@@ -62,8 +68,8 @@ def save_aggregators(
 def load_aggregators(model_path: str | Path, config_path: str | Path, layer_dims: list[int]) -> nn.ModuleDict:
     """What `save_aggregators` wrote for a teacher of `layer_dims`, by target, in eval mode."""
     config = read_config(config_path, ["aggregators"])
-    settings = build(AggregatorSettings, config["aggregators"], f"{config_path}: aggregators")
-    with torch.device("meta"):
+    with blaming(config_path), torch.device("meta"):
+        settings = build_sizes(AggregatorSettings, config["aggregators"], "aggregators")
         aggregators = build_aggregators(settings, layer_dims)
     read_weights(model_path, config_path, aggregators)
     return aggregators.eval()
@@ -72,6 +78,23 @@ def load_aggregators(model_path: str | Path, config_path: str | Path, layer_dims
 def with_head(model: nn.Module, head: nn.Module | None) -> nn.ModuleDict:
     """Model and head as one module, whose names are those in the file: `model.` and `head.`."""
     return nn.ModuleDict({"model": model} | ({"head": head} if head else {}))
+
+
+def read_network_config(path: str | Path) -> tuple[dict[str, Any], NetworkConfig]:
+    """The whole of a network's config.json, and what builds the network."""
+    keys = list(NetworkConfig.__dataclass_fields__)
+    config = read_config(path, keys)
+    with blaming(path):
+        return config, build_sizes(NetworkConfig, {key: config[key] for key in keys}, "config")
+
+
+@contextmanager
+def blaming(path: str | Path) -> Iterator[None]:
+    """Wrong settings as a DataError that names the file they are in."""
+    try:
+        yield
+    except ConfigError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def read_config(path: str | Path, keys: Iterable[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from spkdistill.models.layers import frame_layer
+from spkdistill.models.layers import frame_layer, run_frame_layers
 from spkdistill.models.pooling import statistics
 
 
@@ -48,10 +48,7 @@ class Xvector(nn.Module):
 
     def frame_layers(self, features: Tensor) -> list[Tensor]:
         """The outputs h1..h5, (batch, layer_dims[i], frames_i); frames_i decreases, there is no padding."""
-        outputs = [features.transpose(1, 2)]
-        for layer in self.frames:
-            outputs.append(layer(outputs[-1]))
-        return outputs[1:]
+        return run_frame_layers(self.frames, features)
 
     def embed(self, last: Tensor) -> Tensor:
         """h5 (batch, pooling_channels, frames) -> x-vector, in float32 also under autocast."""

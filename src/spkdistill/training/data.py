@@ -64,6 +64,8 @@ class TrainingData:
         """`read_targets` gives the targets (batch, dim) of view ids; seeds are of `seed`, `stage`, step."""
         self.reader = ViewReader(read_views(inputs.views), inputs.features)
         self.views, self.speakers = self.reader.views, read_speakers(inputs.speakers)
+        if len(self.speakers) < 2:
+            raise DataError(f"{inputs.speakers}: one speaker; training needs two at least")
         self.labels = classes_of(self.views, self.speakers)
         self.read_targets, self.spec_augment = read_targets, spec_augment
         self.seed, self.stage = seed, stage

@@ -67,6 +67,8 @@ def train(
     each epoch, every `checkpoint_minutes`, and before SIGTERM or SIGINT ends the training (Interrupted). One
     of the same `identity` is gone on from, to the bytes that an unbroken training would have given.
     """
+    if settings.precision not in ("float32", "bfloat16"):
+        raise ConfigError(f"training.precision: expected float32 or bfloat16, found {settings.precision!r}")
     optimizer, log = build_optimizer(task, settings), Log()
     per_epoch, first = data.steps_per_epoch, 0
     steps = settings.epochs * per_epoch

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spkdistill.distill.objectives import Moment, Multilevel, Objective, build_objective
-from spkdistill.distill.targets import TargetReader
+from spkdistill.distill.targets import PARTS, TargetReader
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.models.build import build_head, build_model
 from spkdistill.models.cost import trained_size
@@ -122,7 +122,7 @@ def open_targets(
     """What reads the targets of an objective by view ids, and their size; None and 0 where it has none."""
     if objective is None:
         return None, 0
-    needed = objective.targets if isinstance(objective, Multilevel) else ("logits",)
+    needed = embeddings_of(objective, name) if isinstance(objective, Multilevel) else ("logits",)
     missing = [part for part in needed if part not in scps]
     if missing:
         raise ConfigError(
@@ -133,6 +133,17 @@ def open_targets(
         return reader.batch, reader.dim
     reader = TargetReader({"logits": scps["logits"]}, mean_norm=False)
     return reader.logits, reader.logits(reader.readers["logits"].keys()[:1]).shape[1]
+
+
+def embeddings_of(objective: Multilevel, name: str) -> tuple[str, ...]:
+    """The parts of a multi-level target; ConfigError unless they are embeddings, each there once."""
+    known = [part for part in PARTS if part != "logits"]
+    for part in objective.targets:
+        if part not in known:
+            raise ConfigError(f"{name}.distil.targets: {part!r} is not known; choose from {', '.join(known)}")
+    if not objective.targets or len(set(objective.targets)) < len(objective.targets):
+        raise ConfigError(f"{name}.distil.targets: expected one part or more, each once")
+    return objective.targets
 
 
 def build_task(
