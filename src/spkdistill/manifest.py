@@ -12,6 +12,9 @@ def write_manifest(
     path: str | Path, stage: str, contents: dict[str, Any], settings: dict[str, Any] | None = None
 ) -> None:
     """Write a manifest: `contents` are counts, dimensions and types; `settings` the config the stage saw."""
-    libraries = {name: version(name) for name in ("numpy", "torch")}
-    made_by = {"spkdistill": __version__, **libraries}
-    write_json(path, {"stage": stage, "contents": contents, "settings": settings or {}, "made_by": made_by})
+    write_json(path, {"stage": stage, "contents": contents, "settings": settings or {}, "made_by": made_by()})
+
+
+def made_by() -> dict[str, str]:
+    """The versions that an artifact depends on."""
+    return {"spkdistill": __version__, **{name: version(name) for name in ("numpy", "torch")}}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_json, replacing, write_json
+from spkdistill.manifest import made_by
 from spkdistill.models.aggregators import AggregatorSettings, build_aggregators
 from spkdistill.models.build import build_head, build_model, build_sizes
 
@@ -41,7 +42,7 @@ def save(
     the features' settings, how it was trained.
     """
     write_weights(model_path, with_head(model, head))
-    write_json(config_path, config)
+    write_json(config_path, {**config, "made_by": made_by()})
 
 
 def load(
@@ -62,7 +63,7 @@ def save_aggregators(
 ) -> None:
     """Write a teacher's aggregators; `config` has their settings as `aggregators`."""
     write_weights(model_path, aggregators)
-    write_json(config_path, config)
+    write_json(config_path, {**config, "made_by": made_by()})
 
 
 def load_aggregators(model_path: str | Path, config_path: str | Path, layer_dims: list[int]) -> nn.ModuleDict:
