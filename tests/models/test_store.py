@@ -33,6 +33,7 @@ def test_a_network_comes_back_as_it_was(files):
     features = torch.randn(2, 30, 5)
     assert torch.equal(loaded(features), model.eval()(features))
     assert torch.equal(loaded_head.plain(loaded(features)), head.eval().plain(model(features)))
+    assert loaded_config.pop("made_by")["torch"] == torch.__version__
     assert loaded_config == CONFIG
     assert not loaded.training
     assert all(parameter.requires_grad for parameter in loaded.parameters())
