@@ -17,7 +17,8 @@ demo: $(VENV)/.ready
 	@$(BIN)/spkdistill summary results/demo/report/summary.tsv --report results/demo/report/index.html
 
 test: $(VENV)/.ready-test
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 -m "not workflow"
+	$(BIN)/pytest -m workflow
 
 lint: $(VENV)/.ready-test
 	$(BIN)/ruff format --check .

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.workflow
 
 
 def rules_of(jobs) -> set[str]:
