@@ -51,10 +51,11 @@ class Run:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def planned(self) -> list[tuple[str, str]]:
-        """(rule, reason) of every job that a dry run names."""
-        said = self.finish("--dry-run")
-        return re.findall(r"^(?:local)?rule (\w+):$.*?^    reason: (.*?)$", said, re.MULTILINE | re.DOTALL)
+    def planned(self) -> dict[str, int]:
+        """How many jobs of each rule a dry run names."""
+        stats = self.finish("--dry-run", "--quiet", "rules").partition("Job stats:")[2]
+        jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", stats, re.MULTILINE)}
+        return {rule: count for rule, count in jobs.items() if rule not in ("all", "total")}
 
     def digests(self) -> dict[str, str]:
         """A hash of every artifact; logs and timings are not artifacts."""
