@@ -448,6 +448,16 @@ def test_terminal_summary_has_one_aligned_row_for_each_model(run, tmp_path):
     assert len(everything.split("\n\n")[1].splitlines()) == 3 + 20
 
 
+def test_terminal_summary_ranks_students_by_the_eer_that_it_shows(tmp_path, run):
+    write_summary(run.read(), tmp_path / "summary.tsv")
+    text = terminal_summary(tmp_path / "summary.tsv", every_backend=False, report=None)
+    for block in text.split("\n\n"):
+        students = [line for line in block.splitlines()[3:] if "(teacher)" not in line]
+        shown = [float(re.search(r"\d+\.\d\d", line)[0]) for line in students]
+        assert len(shown) > 1
+        assert shown == sorted(shown)
+
+
 def test_summary_of_another_file_is_refused(run, tmp_path):
     with pytest.raises(DataError, match="not the header of a summary"):
         terminal_summary(run.paired[0], every_backend=False, report=None)

@@ -55,7 +55,8 @@ def terminal_summary(path: Path, every_backend: bool, report: str | None) -> str
         listed = [row for row in rows if row["trials"] == trials]
         listed.sort(key=lambda row: (row["role"] != "teacher", float(row["eer"])))
         if not every_backend:
-            listed = list({row["model"]: row for row in reversed(listed)}.values())[::-1]
+            best_of = {row["model"]: row for row in reversed(listed)}
+            listed = [row for row in listed if row is best_of[row["model"]]]
         blocks.append(trials_block(trials, listed, every_backend))
     if report:
         blocks.append(f"Report: {report}")
