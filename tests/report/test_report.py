@@ -449,8 +449,15 @@ def test_terminal_summary_has_one_aligned_row_for_each_model(run, tmp_path):
 
 
 def test_terminal_summary_ranks_students_by_the_eer_that_it_shows(tmp_path, run):
-    write_summary(run.read(), tmp_path / "summary.tsv")
-    text = terminal_summary(tmp_path / "summary.tsv", every_backend=False, report=None)
+    summary = tmp_path / "summary.tsv"
+    write_summary(run.read(), summary)
+    rows = [line.split("\t") for line in summary.read_text().splitlines()]
+    eer = rows[0].index("eer")
+    for row in rows:  # the best student is the worst one with the other back-end
+        if row[0] == "fc8-all" and row[6] == "cosine":
+            row[eer] = "0.900000"
+    summary.write_text("".join("\t".join(row) + "\n" for row in rows))
+    text = terminal_summary(summary, every_backend=False, report=None)
     for block in text.split("\n\n"):
         students = [line for line in block.splitlines()[3:] if "(teacher)" not in line]
         shown = [float(re.search(r"\d+\.\d\d", line)[0]) for line in students]
