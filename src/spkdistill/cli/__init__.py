@@ -9,7 +9,6 @@ import importlib
 import json
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 
@@ -101,8 +100,3 @@ def parse_settings(text: str) -> dict:
     if not isinstance(settings, dict):
         raise ConfigError("--settings: expected a JSON object")
     return settings
-
-
-def command_line() -> str:
-    """This process's command, as a person would type it again."""
-    return shlex.join(["spkdistill", *sys.argv[1:]])
