@@ -36,21 +36,32 @@ def read(
     allow_pipes: bool = False,
     allow_downsample: bool = False,
     allow_upsample: bool = False,
+    channel: int = -1,
 ) -> np.ndarray:
     """Samples (n,) float32 in -32768..32767 of a recording, or of its `segment` (start, end) in seconds.
 
-    An end of -1 is the end of the recording. DataError for a recording that is missing, damaged, truncated,
-    empty, not mono, not finite, or of another rate than `expected_rate` where resampling is not allowed.
+    An end of -1 is the end of the recording; `channel` counts from 0, and -1 is the only one. DataError for a
+    recording that is missing, damaged, truncated, empty, not finite, without that channel, or of another rate
+    than `expected_rate` where resampling is not allowed.
     """
     with open_sound(location, allow_pipes) as sound:
         rate = sound.samplerate
-        if sound.channels != 1:
-            raise DataError(f"{location}: {sound.channels} channels; give recordings of one channel")
+        if fault := channel_fault(sound.channels, channel):
+            raise DataError(f"{location}: {fault}")
         if not (rate == expected_rate or (allow_downsample if rate > expected_rate else allow_upsample)):
             raise DataError(f"{location}: {rate} Hz, but the features are set up for {expected_rate} Hz")
         first, last = segment_range(segment, rate, sound.frames, location) if segment else (0, sound.frames)
-        samples = decode(sound, first, last - first, location)
+        samples = decode(sound, first, last - first, channel, location)
     return samples if rate == expected_rate else resample(samples, rate, expected_rate)
+
+
+def channel_fault(channels: int, channel: int) -> str | None:
+    """Why `channel` cannot be read from a recording of so many, if it cannot."""
+    if channel == -1 and channels != 1:
+        return f"{channels} channels; choose one with the set's channel"
+    if channel >= channels:
+        return f"no channel {channel}; it has {channels}, counted from 0"
+    return None
 
 
 def info(location: str, allow_pipes: bool = False) -> tuple[int, int, int]:
@@ -75,17 +86,18 @@ def segment_range(segment: tuple[float, float], rate: int, samples: int, locatio
     return int(start * rate + 0.5), min(int(end * rate + 0.5), samples)
 
 
-def decode(sound: soundfile.SoundFile, first: int, count: int, location: str) -> np.ndarray:
-    """`count` samples of a mono recording from `first`, on the int16 scale."""
+def decode(sound: soundfile.SoundFile, first: int, count: int, channel: int, location: str) -> np.ndarray:
+    """`count` samples of a channel from `first`, on the int16 scale."""
     if count == 0:
         raise DataError(f"{location}: empty, no samples")
-    if count > MAX_SAMPLES:
+    if count * sound.channels > MAX_SAMPLES:
         raise DataError(
-            f"{location}: {count} samples, over the limit of {MAX_SAMPLES}; cut it with a segments file"
+            f"{location}: {count * sound.channels} samples, over the limit of {MAX_SAMPLES}; "
+            "cut it with a segments file"
         )
     try:
         sound.seek(first)
-        samples = sound.read(count, dtype="float32")
+        samples = sound.read(count, dtype="float32", always_2d=True)[:, channel]
     except soundfile.LibsndfileError as error:
         raise DataError(
             f"{location}: damaged or truncated: {error.error_string or 'cannot be decoded'}"

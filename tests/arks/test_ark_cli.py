@@ -202,6 +202,24 @@ def test_copy_converts_both_ways_and_compresses(capsys):
     assert not Path("x.ark").exists()
 
 
+def test_copy_takes_the_first_entries_and_every_so_many_rows(capsys):
+    assert run(capsys, "ark", "copy", "-n", 2, "feats.ark", "first.ark")[0] == 0
+    assert [key for key, _ in arks.read_archive("first.ark")] == ["u0", "u1"]
+    thin = ["--every", 7, "--offset", 20]  # u0 has no row 20
+    assert run(capsys, "ark", "copy", *thin, "feats.ark", "ark,scp:thin.ark,thin.scp")[0] == 0
+    found = dict(arks.read_archive("thin.scp"))
+    assert list(found) == ["u1", "u2"]
+    for key, value in found.items():
+        np.testing.assert_array_equal(value, FEATURES[key][[20]])
+    assert run(capsys, "ark", "copy", "--every", 9, "feats.ark", "thin.ark", "--compression", "auto")[0] == 0
+    for key, value in arks.read_archive("thin.ark"):
+        np.testing.assert_allclose(value, FEATURES[key][[0, 9, 18]], atol=1e-3)
+    status, _, err = run(capsys, "ark", "copy", "--every", 2, "vectors.ark", "x.ark")
+    assert status == 1
+    assert err == "spkdistill: error: vectors.ark:a: no matrix, so it has no rows to choose from\n"
+    assert not Path("x.ark").exists()
+
+
 def test_standard_input_and_output_are_archives():
     tool = [sys.executable, "-c", "import sys; from spkdistill.cli import main; sys.exit(main())", "ark"]
     copied = subprocess.run(

@@ -1,16 +1,20 @@
 """Archives of the real Kaldi tools: read to the last digit, and written with the bytes Kaldi writes."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from golden_commands import Command, cases, commands, read_archive
 from spkdistill import arks
 from spkdistill.arks.inspect import faults
+from spkdistill.cli import main
 from spkdistill.errors import DataError
 
 pytestmark = pytest.mark.golden
-METHODS = {number: name for name, number in arks.COMPRESSIONS.items() if number}
+METHODS = {str(number): name for name, number in arks.COMPRESSIONS.items() if number}
+COPIES = ("copy-feats", "copy-matrix", "copy-vector")
 
 
 @pytest.fixture(autouse=True)
@@ -19,126 +23,121 @@ def inside(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(golden)
 
 
-def read(specifier: str | Path) -> dict[str, np.ndarray]:
-    return dict(arks.read_archive(specifier))
+def assert_copies(source: str, written: str, folder: Path, *options: str) -> None:
+    """`spkdistill ark copy` to `folder` writes the bytes of the archive and scp that Kaldi has `written`."""
+    kind, paths = written.split(":")
+    ours = {path: str(folder / Path(path).name) for path in paths.split(",")}
+    assert main(["ark", "copy", *options, source, f"{kind}:{','.join(ours.values())}"]) == 0
+    ark, *scp = ours
+    assert Path(ours[ark]).read_bytes() == Path(ark).read_bytes()
+    for index in scp:
+        assert Path(ours[index]).read_text() == Path(index).read_text().replace(ark, ours[ark])
 
 
-def as_text(specifier: str, tmp_path: Path) -> str:
-    arks.write_archive(f"ark,t:{tmp_path / 'text'}", arks.read_archive(specifier))
-    return (tmp_path / "text").read_text()
+def last_stage(command: Command) -> Command:
+    return (command, *command.then)[-1]
 
 
-def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    assert list(found) == list(expected)
-    for key, value in expected.items():
-        np.testing.assert_array_equal(found[key], value, err_msg=key)
-        assert found[key].dtype == value.dtype
+def plain_copies() -> list[Command]:
+    """Commands that copy an archive, or some of its entries by an scp, as it is."""
+    archives = [c for c in commands(*COPIES) if re.match("(ark|scp):", c.arguments[0]) and not c.fails]
+    return [c for c in archives if "compress" not in c.options]
 
 
-def test_text_archive_reads_as_the_float32_that_kaldi_read():
-    assert_equal(read("compress/in.txt"), read("compress/in.ark"))
+@pytest.mark.parametrize("command", cases(plain_copies))
+def test_a_copy_has_the_bytes_that_kaldi_wrote(command, tmp_path):
+    assert_copies(*command.arguments, tmp_path)
 
 
-def test_ark_and_scp_have_the_bytes_that_kaldi_wrote(tmp_path):
-    ark, scp = tmp_path / "in.ark", tmp_path / "in.scp"
-    arks.write_archive(f"ark,scp:{ark},{scp}", arks.read_archive("compress/in.txt"))
-    assert ark.read_bytes() == Path("compress/in.ark").read_bytes()
-    assert scp.read_text() == Path("compress/in.scp").read_text().replace("compress/in.ark", str(ark))
+@pytest.mark.parametrize(
+    "command", cases(lambda: [c for c in commands("head") if last_stage(c).tool in COPIES])
+)
+def test_the_first_entries_and_rows_are_those_that_kaldi_copied(command, tmp_path):
+    _, count, scp = command.arguments
+    *edits, copy = command.then
+    ranges = "".join(re.fullmatch(r"s/\$/(.*)/", edit.arguments[0])[1] for edit in edits)
+    lines = Path(scp).read_text().splitlines()[: int(count)]
+    (tmp_path / "first.scp").write_text("".join(f"{line}{ranges}\n" for line in lines))
+    assert_copies(str(tmp_path / "first.scp"), copy.arguments[1], tmp_path)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_compressed_matrices_decode_as_kaldi_decodes_them(method, tmp_path):
-    assert_equal(read(f"compress/cm{method}.ark"), read(f"compress/cm{method}-decompressed.ark"))
-    assert as_text(f"compress/cm{method}.ark", tmp_path) == Path(f"compress/cm{method}.txt").read_text()
+def compressions() -> list[Command]:
+    return [c for c in commands("copy-feats", "compute-mfcc-feats") if "compress" in last_stage(c).options]
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_compression_gives_the_bytes_that_kaldi_gives(method, tmp_path):
-    arks.write_archive(tmp_path / "cm.ark", arks.read_archive("compress/in.txt"), METHODS[method])
+@pytest.mark.parametrize("command", cases(compressions))
+def test_compression_gives_the_bytes_that_kaldi_gives(command, tmp_path):
+    method = METHODS[last_stage(command).options.get("compression-method", "1")]
+    source = command.arguments[0]
+    if command.then:  # of features, whose archive another command wrote
+        same = [c for c in commands(command.tool) if c.arguments[0] == source and not c.then]
+        source = f"ark:{same[0].output}"
+    arks.write_archive(tmp_path / "cm.ark", arks.read_archive(source), method)
     found = np.fromfile(tmp_path / "cm.ark", np.uint8)
-    expected = np.fromfile(f"compress/cm{method}.ark", np.uint8)
+    expected = np.fromfile(command.output, np.uint8)
     assert len(found) == len(expected)
     # Kaldi built with other options flips a quantum now and then; this build's bytes are matched in full.
     assert np.count_nonzero(found != expected) <= len(expected) // 200
 
 
-def test_compressed_features_are_those_of_the_plain_ones_within_a_quantum():
-    plain = read("feats/mfcc.scp")
-    for key, value in read("compress/mfcc.scp").items():
-        token_step = np.ptp(plain[key]) / 63  # the widest step that a one-byte column can have
-        assert np.abs(value - plain[key]).max() < token_step, key
-
-
-def test_crops_of_compressed_features_are_rows_of_the_whole():
-    whole = read("compress/mfcc-first-decompressed.ark")
-    with arks.ArkReader("compress/mfcc.scp") as reader:
-        for key, value in whole.items():
+@pytest.mark.parametrize("command", cases(lambda: [c for c in commands("head") if len(c.then) == 1]))
+def test_crops_of_compressed_features_are_rows_of_the_whole(command):
+    with arks.ArkReader(command.arguments[-1]) as reader:
+        for key, value in read_archive(command.output).items():
             first, frames = len(value) // 5, len(value) // 2
             crop = reader.rows(key, first, frames)
             np.testing.assert_array_equal(crop, value[first : first + frames])
 
 
-@pytest.mark.parametrize("name", ["ranges", "ranges-cm"])
-def test_scp_ranges_include_both_ends(name, tmp_path):
-    assert as_text(f"compress/{name}.scp", tmp_path) == Path(f"compress/{name}.txt").read_text()
+@pytest.mark.parametrize("command", cases(lambda: commands("subsample-feats")))
+def test_subsampled_rows_are_kaldis(command, tmp_path):
+    options = ["--every", command.options["n"], "--offset", command.options["offset"]]
+    assert_copies(*command.arguments, tmp_path, *options)
 
 
-@pytest.mark.parametrize("name", ["mfcc", "fbank80", "fbank40"])
-def test_numbers_of_frames_and_first_frames_are_those_kaldi_printed(name, tmp_path):
-    lines = Path(f"feats/{name}-num_frames.txt").read_text().split("\n")[:-1]
-    with arks.ArkReader(f"feats/{name}.scp") as reader:
-        assert [f"{key} {reader.shape(key)[0]} " for key in reader] == lines
-        key = reader.keys()[0]
-        first = reader.rows(key, 0, 60)
-    text = f"{key} {arks.encode_text(first).decode()}"
-    assert text == Path(f"feats/{name}-first60.txt").read_text()
+def lengths(specifier: str) -> str:
+    """What feat-to-len prints."""
+    records = arks.read_records(specifier, values=False)
+    return "".join(f"{record.key} {record.shape[0]} \n" for record in records)
 
 
-def test_dimensions_are_those_kaldi_printed():
-    shapes = {record.key: record.shape for record in arks.read_records("compress/in.ark", values=False)}
-    lines = [line.split() for line in Path("compress/in-dims.txt").read_text().splitlines()]
-    assert shapes == {key: (int(rows), int(columns)) for key, rows, columns in lines}
-    dim = int(Path("feats/mfcc-dim.txt").read_text())
-    assert {value.shape[1] for value in read("feats/mfcc.scp").values()} == {dim}
+@pytest.mark.parametrize("command", cases(lambda: commands("subset-feats")))
+def test_a_subset_holds_the_entries_that_kaldi_keeps(command, tmp_path):
+    subset = str(tmp_path / "subset.ark")
+    assert main(["ark", "copy", "-n", command.options["n"], command.arguments[0], subset]) == 0
+    assert lengths(subset) == Path(command.output).read_text()
 
 
-def test_integer_archive_of_frame_counts_keeps_kaldis_text(tmp_path):
-    counts = "compress/subset-num_frames.txt"
-    features = read("feats/mfcc.scp")
-    assert {key: value.tolist() for key, value in read(counts).items()} == {
-        key: [len(features[key])] for key in list(features)[: len(read(counts))]
-    }
-    assert as_text(counts, tmp_path) == Path(counts).read_text()
+@pytest.mark.parametrize("command", cases(lambda: commands("feat-to-len")))
+def test_numbers_of_frames_are_those_kaldi_printed(command, tmp_path):
+    assert lengths(command.arguments[0]) == Path(command.output).read_text()
+    assert_copies(f"ark:{command.output}", command.arguments[1], tmp_path)
 
 
-def test_subsampled_rows_are_every_third():
-    source = read("compress/in.ark")
-    for key, value in read("compress/subsample3o1.txt").items():
-        np.testing.assert_allclose(source[key][1::3], value, rtol=5e-7)
+@pytest.mark.parametrize("command", cases(lambda: commands("feat-to-dim")))
+def test_the_dimension_of_features_is_the_one_kaldi_printed(command):
+    records = arks.read_records(command.arguments[0], values=False)
+    assert {record.shape[1] for record in records} == {int(Path(command.output).read_text())}
 
 
-@pytest.mark.parametrize(
-    ("ark", "text"),
-    [
-        ("compress/in.ark", "compress/in-copy-matrix.txt"),
-        ("vad/vad.scp", "vad/vad.txt"),
-        ("ivec/train-lda-lennorm.ark", "ivec/train-lda-lennorm.txt"),
-        ("ivec/enroll-a-spk.ark", "ivec/enroll-a-spk.txt"),
-        ("ivec/enroll-b-spk.ark", "ivec/enroll-b-spk.txt"),
-    ],
-)
-def test_text_form_is_kaldis_to_the_last_blank(ark, text, tmp_path):
-    assert as_text(ark, tmp_path) == Path(text).read_text()
+@pytest.mark.parametrize("command", cases(lambda: commands("matrix-dim")))
+def test_ls_lists_the_dimensions_that_kaldi_printed(command, capsys):
+    assert main(["ark", "ls", command.arguments[0]]) == 0
+    listed = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    printed = [line.split() for line in Path(command.output).read_text().splitlines()]
+    assert [(key, dims) for key, _, dims in listed] == [(key, f"{rows}x{dim}") for key, rows, dim in printed]
 
 
-@pytest.mark.parametrize("name", ["train", "enroll-a", "test-a", "enroll-b", "test-b", "adapt"])
-def test_vectors_are_the_same_from_text_ark_and_scp(name, tmp_path):
-    expected = read(f"ivec/{name}.txt")
-    assert_equal(read(f"ivec/{name}.ark"), expected)
-    with arks.ArkReader(f"ivec/{name}.scp") as reader:
+def indexed_vectors() -> list[Command]:
+    return [c for c in commands("copy-vector") if c.arguments[1].startswith("ark,scp:")]
+
+
+@pytest.mark.parametrize("command", cases(indexed_vectors))
+def test_gathered_vectors_are_those_of_the_text(command):
+    expected = dict(arks.read_archive(command.arguments[0]))
+    with arks.ArkReader(command.arguments[1].split(",")[-1]) as reader:
+        assert reader.keys() == list(expected)
         np.testing.assert_array_equal(reader.gather(reader.keys()), np.stack(list(expected.values())))
-    arks.write_archive(tmp_path / "ark", expected.items())
-    assert (tmp_path / "ark").read_bytes() == Path(f"ivec/{name}.ark").read_bytes()
 
 
 def test_single_objects_are_the_same_from_binary_and_text():
@@ -177,15 +176,16 @@ def test_tokens_of_a_plda_are_read_and_written_as_kaldi_does(tmp_path):
         assert (tmp_path / "plda").read_bytes() == Path(path).read_bytes()
 
 
-def test_a_table_of_words_is_no_archive():
-    with pytest.raises(DataError, match=r"ivec/train\.utt2spk:"):
-        read("ivec/train.utt2spk")
+@pytest.mark.parametrize("command", cases(lambda: [c for c in commands(*COPIES) if c.fails]))
+def test_what_kaldi_cannot_read_is_refused(command):
+    with pytest.raises(DataError, match=re.escape(command.arguments[0].removeprefix("ark:"))):
+        list(arks.read_archive(command.arguments[0]))
 
 
 def test_every_index_agrees_with_its_archive(golden: Path):
     indices = [
         path
-        for folder in ("feats", "vad", "cmvn", "compress", "ivec")
+        for folder in ("feats", "vad", "cmvn", "compress", "segments", "ivec")
         for path in sorted(golden.glob(f"{folder}/*.scp"))
     ]
     assert indices

@@ -1,6 +1,7 @@
 """Audio comes back sample by sample on the int16 scale; what cannot be used is refused with its reason."""
 
 import io
+import itertools
 import struct
 from pathlib import Path
 
@@ -85,12 +86,24 @@ def test_a_header_of_a_stream_is_read_to_the_end(tmp_path, size):
         (encoded(np.array([0.5, np.nan], np.float32), subtype="FLOAT"), "NaN or infinite"),
         (encoded(np.array([0.5, np.inf], np.float32), subtype="FLOAT"), "NaN or infinite"),
     ],
+    ids=itertools.count(),  # the bytes hold the time of day, which ids of tests must not
 )
 def test_unusable_audio_is_refused_with_the_file_and_the_reason(tmp_path, content, reason):
     location = stored(tmp_path, content)
     with pytest.raises(DataError, match=f"^{location}: .*{reason}") as caught:
         audio.read(location, None, RATE)
     assert "\n" not in str(caught.value)
+
+
+def test_a_channel_is_read_by_its_number_and_must_be_there(tmp_path):
+    channels = SAMPLES.reshape(-1, 2)
+    location = stored(tmp_path, encoded(channels))
+    for channel in (0, 1):
+        samples = audio.read(location, (0.0, 0.125), RATE, channel=channel)
+        np.testing.assert_array_equal(samples, channels[:2000, channel])
+    with pytest.raises(DataError, match="no channel 2; it has 2"):
+        audio.read(location, None, RATE, channel=2)
+    np.testing.assert_array_equal(audio.read(stored(tmp_path, encoded()), None, RATE, channel=0), SAMPLES)
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):

@@ -9,6 +9,7 @@ from spkdistill.features.vad import VadSettings
 MFCC = FeatureSettings(
     kind="mfcc",
     sample_rate=16000,
+    channel=-1,
     frame_length=25.0,
     frame_shift=10.0,
     num_mel_bins=30,
@@ -31,13 +32,15 @@ MFCC = FeatureSettings(
     cepstral_lifter=22.0,
     use_log_fbank=True,
     use_power=True,
+    delta_order=0,
+    delta_window=2,
     dither=0.0,
     allow_downsample=False,
     allow_upsample=False,
     compression="none",
 )
 VAD = VadSettings(energy_threshold=5.5, energy_mean_scale=0.5, frames_context=2, proportion_threshold=0.12)
-CMN = CmnSettings(window=300, min_window=100, center=True, norm_vars=False, min_frames=50)
+CMN = CmnSettings(kind="sliding", window=300, min_window=100, center=True, norm_vars=False, min_frames=50)
 
 
 def mfcc(**changes: object) -> FeatureSettings:

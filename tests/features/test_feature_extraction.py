@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from feature_settings import MFCC, mfcc
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,15 @@ from torchaudio.compliance import kaldi
 
 from spkdistill.arks import ArkReader
 from spkdistill.errors import ConfigError, DataError
-from spkdistill.features.extract import compute, extract_shard, reflect
+from spkdistill.features.extract import (
+    add_deltas,
+    compute,
+    extract_shard,
+    reflect,
+    sine_window,
+    through_torchaudio,
+    windowed_here,
+)
 from spkdistill.features.settings import WINDOWS, FeatureSettings, num_frames
 from spkdistill.files import read_tsv
 
@@ -94,16 +103,82 @@ def test_more_mel_bins_than_the_fft_fills_are_those_that_torchaudio_leaves_at_ze
         assert refused(bins) == bool((banks.sum(dim=1) == 0).any())
 
 
-def test_the_windows_on_offer_are_those_of_torchaudio():
-    assert set(kaldi.WINDOWS) == set(WINDOWS)
+def test_the_windows_on_offer_are_those_of_torchaudio_and_one_more():
+    assert {*kaldi.WINDOWS, "sine"} == set(WINDOWS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "fbank", "use_energy": False},
+        {"kind": "fbank", "htk_compat": True, "subtract_mean": True, "preemphasis": 0.9},
+        {"remove_dc_offset": False, "round_to_power_of_two": False},
+        {"raw_energy": False, "frame_length": 32.0, "frame_shift": 16.0},
+        {"energy_floor": 1e9},
+        {"dither": 2.0, "snip_edges": True},
+    ],
+)
+def test_a_window_of_ours_gives_what_torchaudio_gives_with_the_same(changes):
+    wanted = mfcc(window_type="hanning", **changes)
+    waveform = torch.from_numpy(reflect(noise(RATE), wanted))
+    length = int(16 * wanted.frame_length)
+    torch.manual_seed(5)
+    ours = windowed_here(waveform, wanted, torch.hann_window(length, periodic=False))
+    torch.manual_seed(5)
+    torch.testing.assert_close(ours, through_torchaudio(waveform, wanted), rtol=0, atol=2e-5)
+
+
+def test_the_sine_window_is_half_a_period_which_squared_is_hannings():
+    np.testing.assert_allclose(sine_window(400) ** 2, np.hanning(400), atol=1e-6)
+
+
+def delta_loop(features: np.ndarray, order: int, window: int) -> np.ndarray:
+    """The derivatives of each order by regression on the one before, over frames repeated beyond the ends."""
+    margin = order * window
+    padded = np.concatenate([features[:1]] * margin + [features] + [features[-1:]] * margin).astype(
+        np.float64
+    )
+    pieces = [padded]
+    for _ in range(order):
+        before = pieces[-1]
+        after = np.zeros_like(before)
+        for frame in range(window, len(before) - window):
+            offsets = range(-window, window + 1)
+            slope = sum(offset * before[frame + offset] for offset in offsets)
+            after[frame] = slope / sum(offset**2 for offset in offsets)
+        pieces.append(after)
+    return np.concatenate([piece[margin : margin + len(features)] for piece in pieces], axis=1)
+
+
+@given(frames=st.integers(1, 30), order=st.integers(0, 3), window=st.integers(1, 4))
+@settings(max_examples=50, deadline=None)
+def test_derivatives_are_slopes_and_the_ends_go_on(frames, order, window):
+    features = np.random.default_rng(frames).normal(0, 10, (frames, 3)).astype(np.float32)
+    ours = add_deltas(features, order, window)
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, delta_loop(features, order, window), atol=1e-5)
+
+
+def test_derivatives_follow_the_features_when_asked_for():
+    samples = noise(RATE)
+    static = compute(samples, MFCC)
+    features = compute(samples, mfcc(delta_order=1, delta_window=3))
+    np.testing.assert_array_equal(features[:, :30], static)
+    rising = sum(offset * (static[50 + offset] - static[50 - offset]) for offset in (1, 2, 3)) / 28
+    np.testing.assert_allclose(features[50, 30:], rising, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
         ("kind", {"kind": "plp"}),
-        ("window_type", {"window_type": "sine"}),
+        ("window_type", {"window_type": "kaiser"}),
         ("sample_rate", {"sample_rate": 0}),
+        ("channel", {"channel": -2}),
+        ("delta_order", {"delta_order": -1}),
+        ("delta_order", {"delta_order": 1000}),
+        ("delta_window", {"delta_window": 0}),
+        ("delta_window", {"delta_window": 1000}),
         ("frame_length", {"frame_length": 0.1}),
         ("frame_length", {"frame_length": float("inf")}),
         ("dither", {"dither": float("nan")}),
@@ -180,6 +255,15 @@ def test_bad_recordings_are_listed_with_their_reasons_and_the_others_computed(da
     assert list(reasons) == list(expected)
     for utterance, reason in expected.items():
         assert reason in reasons[utterance]
+
+
+def test_the_channel_asked_for_is_the_one_computed(data):
+    left, right = noise(RATE, 5) / 32768, noise(RATE, 6) / 32768
+    soundfile.write(data / "s2-stereo.wav", np.stack([left, right], axis=1), RATE, subtype="FLOAT")
+    features, reasons = extracted(data, mfcc(channel=1), 1)
+    assert list(features) == ["s2-stereo"]
+    np.testing.assert_array_equal(features["s2-stereo"], compute(noise(RATE, 6), MFCC))
+    assert "no channel 1; it has 1" in reasons["s1-good0"]
 
 
 def test_features_do_not_depend_on_the_number_of_shards(data):

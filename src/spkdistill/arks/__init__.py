@@ -4,7 +4,14 @@ An archive (ark) is a sequence of keys, each with a blank and an object behind i
 "key ark:offset" for each of them.
 """
 
-from spkdistill.arks.archives import Record, read_archive, read_records, read_selected, write_archive
+from spkdistill.arks.archives import (
+    Record,
+    read_archive,
+    read_records,
+    read_selected,
+    subsample,
+    write_archive,
+)
 from spkdistill.arks.compression import COMPRESSIONS
 from spkdistill.arks.merging import check_rejected, describe, merge, read_keys, read_rejected, write_rejected
 from spkdistill.arks.objects import (
@@ -42,6 +49,7 @@ __all__ = [
     "read_selected",
     "read_vector",
     "reading_object",
+    "subsample",
     "write_archive",
     "write_matrix",
     "write_rejected",

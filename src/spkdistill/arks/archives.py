@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+
 from spkdistill.arks.objects import Header, Value, decode, read_header, read_text
 from spkdistill.arks.reader import ArkReader
 from spkdistill.arks.sources import Source, opened, skip_blanks
@@ -59,6 +61,20 @@ def read_selected(specifier: str | Path, keys: Sequence[str]) -> Iterator[tuple[
         if key not in found:
             raise DataError(f"{path}:{key}: no such key")
         yield key, found[key]
+
+
+def subsample(
+    entries: Iterable[tuple[str, Value]], every: int, offset: int, where: str
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The keys of matrices, and of each the rows `offset`, `offset + every`, ... (Kaldi subsample-feats).
+
+    A matrix without such a row is left out. DataError, naming the archive `where`, for what is no matrix.
+    """
+    for key, value in entries:
+        if isinstance(value, bytes) or value.ndim != 2:
+            raise DataError(f"{where}:{key}: no matrix, so it has no rows to choose from")
+        if len(value) > offset:
+            yield key, value[offset::every]
 
 
 def read_records(specifier: str | Path, values: bool = True) -> Iterator[Record]:

@@ -56,11 +56,18 @@ def add_actions(actions: argparse._SubParsersAction) -> None:
     )
     action.add_argument("files", nargs="+", metavar="ARCHIVE", help="an ark, or an scp with its arks")
 
-    action = add_action(actions, "copy", copy, "copy, convert or compress an archive")
+    action = add_action(actions, "copy", copy, "copy, convert, compress or thin out an archive")
     action.add_argument("source", metavar="SRC", help="what to read")
     action.add_argument("target", metavar="DST", help="what to write, such as ark,scp:x.ark,x.scp or ark,t:-")
     action.add_argument(
         "--compression", default="none", metavar="NAME", help="none, auto, two-byte-auto, ..."
+    )
+    action.add_argument("-n", type=at_least(0), metavar="COUNT", help="only the first so many entries")
+    action.add_argument(
+        "--every", type=at_least(1), default=1, metavar="STEP", help="only every STEP-th row of the matrices"
+    )
+    action.add_argument(
+        "--offset", type=at_least(0), default=0, metavar="ROW", help="the first row of those (default: 0)"
     )
 
 
@@ -179,9 +186,12 @@ def check(options: argparse.Namespace) -> None:
 
 def copy(options: argparse.Namespace) -> None:
     """Copy an archive."""
-    from spkdistill.arks import read_archive, write_archive
+    from spkdistill.arks import read_archive, subsample, write_archive
 
-    count = write_archive(options.target, read_archive(options.source), options.compression)
+    entries = islice(read_archive(options.source), options.n)
+    if options.every > 1 or options.offset:
+        entries = subsample(entries, options.every, options.offset, options.source)
+    count = write_archive(options.target, entries, options.compression)
     print(f"{count} entries: {options.source} to {options.target}", file=sys.stderr)
 
 

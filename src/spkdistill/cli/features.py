@@ -27,7 +27,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_outputs(parser)
     parser.set_defaults(run=vad)
 
-    parser = commands.add_parser("normalise", help="sliding CMN, then the voiced frames")
+    parser = commands.add_parser("normalise", help="CMN, sliding or by utterance, then the voiced frames")
     parser.add_argument("--raw", required=True, metavar="SCP", help="features of all frames")
     parser.add_argument("--vad", required=True, metavar="SCP", help="voice activity of the same utterances")
     add_settings(parser)

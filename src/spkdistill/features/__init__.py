@@ -1,1 +1,1 @@
-"""Features from audio: MFCC and filterbanks, energy VAD, sliding mean normalisation."""
+"""Features from audio: MFCC and filterbanks, energy VAD, mean normalisation."""

@@ -1,4 +1,4 @@
-"""Sliding mean (and variance) normalisation as Kaldi's apply-cmvn-sliding, then the voiced frames."""
+"""Mean (and variance) normalisation as Kaldi's apply-cmvn-sliding or apply-cmvn, then the voiced frames."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,16 @@ from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import write_text, write_tsv
 from spkdistill.progress import progress
 
-VARIANCE_FLOOR = 1e-10  # Kaldi's
+KINDS = ("sliding", "utterance")
+SLIDING_VARIANCE_FLOOR = 1e-10  # Kaldi's
+VARIANCE_FLOOR = 1e-20
 
 
 @dataclass(frozen=True)
 class CmnSettings:
     """Kaldi's options of the same names (--cmn-window, --min-cmn-window, --center, --norm-vars)."""
 
+    kind: str  # "sliding": over a window around each frame; "utterance": over all of its frames
     window: int  # frames
     min_window: int  # frames, at the start of an utterance where not centred
     center: bool
@@ -24,6 +27,8 @@ class CmnSettings:
 
     def __post_init__(self) -> None:
         """Kaldi's assertion; centred windows, which do not use min_window, must meet it too (ConfigError)."""
+        if self.kind not in KINDS:
+            raise ConfigError(f"cmn.kind: {self.kind!r} is not allowed; expected one of {', '.join(KINDS)}")
         if not 0 < self.min_window <= self.window:
             limits = f"from 1 to cmn.window ({self.window})"
             raise ConfigError(f"cmn.min_window: {self.min_window} is not allowed; expected {limits}")
@@ -39,7 +44,7 @@ def normalise_shard(
     num_frames: str,
     rejected: str,
 ) -> None:
-    """Write the voiced frames of each matrix of `raw_scp`, after sliding CMN over all (Kaldi's order).
+    """Write the voiced frames of each matrix of `raw_scp`, after CMN over all (Kaldi's order).
 
     `num_frames` gets lines "utterance frames"; utterances without enough voiced frames go to `rejected`.
     """
@@ -55,7 +60,7 @@ def normalise_shard(
             if reason:
                 refused.append([key, reason])
                 continue
-            writer.write(key, sliding_cmn(raw[key], settings)[voiced])
+            writer.write(key, normalise(raw[key], settings)[voiced])
             counts.append(f"{key} {voiced.sum()}\n")
         write_text(num_frames, "".join(counts))
         write_tsv(rejected, ["utterance", "reason"], refused)
@@ -72,6 +77,34 @@ def refusal(voiced: np.ndarray | None, frames: int, min_frames: int) -> str | No
     return None
 
 
+def normalise(features: np.ndarray, settings: CmnSettings) -> np.ndarray:
+    """Normalised features (frames, dim) float32."""
+    if settings.kind == "utterance":
+        return apply_cmvn(features, cmvn_stats(features), settings.norm_vars)
+    return sliding_cmn(features, settings)
+
+
+def cmvn_stats(features: np.ndarray) -> np.ndarray:
+    """Statistics (2, dim + 1) float64 of features (frames, dim), as Kaldi's compute-cmvn-stats (cmvn.cc).
+
+    The sums and, behind them, the number of frames; below, the sums of squares. Utterances' statistics add up
+    to their speaker's.
+    """
+    values = features.astype(np.float64)
+    sums = np.append(values.sum(axis=0), len(values))
+    return np.stack([sums, np.append((values**2).sum(axis=0), 0)])
+
+
+def apply_cmvn(features: np.ndarray, stats: np.ndarray, norm_vars: bool) -> np.ndarray:
+    """Features (frames, dim) float32 minus the mean, and over the deviation, of `stats` (Kaldi cmvn.cc)."""
+    moments, frames = stats[:, :-1], stats[0, -1]
+    mean, mean_square = moments / frames
+    normalised = features - mean
+    if norm_vars:
+        normalised *= np.maximum(mean_square - mean**2, VARIANCE_FLOOR) ** -0.5
+    return normalised.astype(np.float32)
+
+
 def sliding_cmn(features: np.ndarray, settings: CmnSettings) -> np.ndarray:
     """Features (frames, dim) float32 minus the mean, and over the deviation, of the window at each frame.
 
@@ -84,7 +117,7 @@ def sliding_cmn(features: np.ndarray, settings: CmnSettings) -> np.ndarray:
     normalised = values - mean
     if settings.norm_vars:
         variance = window_sums(values**2, first, last) / frames - mean**2
-        normalised *= np.maximum(variance, VARIANCE_FLOOR) ** -0.5
+        normalised *= np.maximum(variance, SLIDING_VARIANCE_FLOOR) ** -0.5
         normalised[last - first == 1] = 0
     return normalised.astype(np.float32)
 

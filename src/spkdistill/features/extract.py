@@ -1,7 +1,11 @@
-"""MFCC and filterbank features equal to Kaldi's, through torchaudio.compliance.kaldi."""
+"""MFCC and filterbank features equal to Kaldi's, through torchaudio.compliance.kaldi, and their deltas."""
+
+import math
+from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.ndimage import correlate1d
 from torchaudio.compliance import kaldi
 
 from spkdistill import audio
@@ -59,6 +63,7 @@ def utterance_features(
         allow_pipes,
         settings.allow_downsample,
         settings.allow_upsample,
+        settings.channel,
     )
     features = compute(samples, settings, derive_seed(seed, "features", utterance.id))
     if not np.isfinite(features).all():
@@ -76,25 +81,32 @@ def compute(samples: np.ndarray, settings: FeatureSettings, seed: int = 0) -> np
     """
     if num_frames(len(samples), settings) == 0:
         raise DataError(f"{len(samples)} samples are too short for a frame of {window_samples(settings)}")
-    waveform = torch.from_numpy(samples if settings.snip_edges else reflect(samples, settings))[None]
+    waveform = torch.from_numpy(samples if settings.snip_edges else reflect(samples, settings))
     with torch.inference_mode(), torch.random.fork_rng(devices=[], enabled=settings.dither > 0):
         if settings.dither > 0:
             torch.manual_seed(seed)
-        if settings.kind == "mfcc":
-            features = kaldi.mfcc(
-                waveform,
-                **common_options(settings),
-                num_ceps=settings.num_ceps,
-                cepstral_lifter=settings.cepstral_lifter,
-            )
+        if settings.window_type == "sine":
+            features = windowed_here(waveform, settings, sine_window(window_samples(settings)))
         else:
-            features = kaldi.fbank(
-                waveform,
-                **common_options(settings),
-                use_log_fbank=settings.use_log_fbank,
-                use_power=settings.use_power,
-            )
-    return features.numpy()
+            features = through_torchaudio(waveform, settings)
+    return add_deltas(features.numpy(), settings.delta_order, settings.delta_window)
+
+
+def through_torchaudio(waveform: torch.Tensor, settings: FeatureSettings) -> torch.Tensor:
+    """Features (frames, dim) of the frames that fit into a waveform (n,)."""
+    if settings.kind == "mfcc":
+        return kaldi.mfcc(
+            waveform[None],
+            **common_options(settings),
+            num_ceps=settings.num_ceps,
+            cepstral_lifter=settings.cepstral_lifter,
+        )
+    return kaldi.fbank(
+        waveform[None],
+        **common_options(settings),
+        use_log_fbank=settings.use_log_fbank,
+        use_power=settings.use_power,
+    )
 
 
 def common_options(settings: FeatureSettings) -> dict[str, object]:
@@ -105,6 +117,59 @@ def common_options(settings: FeatureSettings) -> dict[str, object]:
         "preemphasis_coefficient": settings.preemphasis,
         "snip_edges": True,  # `reflect` has done what false means
     }
+
+
+def windowed_here(waveform: torch.Tensor, settings: FeatureSettings, window: torch.Tensor) -> torch.Tensor:
+    """Features (frames, dim) under a window that torchaudio lacks, by the steps of Kaldi's feature-window.cc.
+
+    The finished frames are given to torchaudio end to end, for it to cut there and leave as they are.
+    """
+    frames = waveform.unfold(0, len(window), shift_samples(settings))
+    if settings.dither > 0:
+        frames = frames + settings.dither * torch.randn(frames.shape)
+    if settings.remove_dc_offset:
+        frames = frames - frames.mean(dim=1, keepdim=True)
+    sample_before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
+    windowed = (frames - settings.preemphasis * sample_before) * window
+    finished = replace(
+        settings,
+        window_type="rectangular",
+        frame_shift=settings.frame_length,
+        dither=0.0,
+        remove_dc_offset=False,
+        preemphasis=0.0,
+    )
+    features = through_torchaudio(windowed.flatten(), finished)
+    if settings.use_energy and settings.raw_energy:
+        energy = log_energy(frames, settings.energy_floor)
+        if settings.subtract_mean:
+            energy -= energy.mean()
+        features[:, -1 if settings.htk_compat else 0] = energy
+    return features
+
+
+def sine_window(samples: int) -> torch.Tensor:
+    """Half a period of a sine, zero at both ends."""
+    return torch.sin(torch.arange(samples) * (math.pi / (samples - 1)))
+
+
+def log_energy(frames: torch.Tensor, floor: float) -> torch.Tensor:
+    """The log energy of each frame, no less than that of `floor`."""
+    return frames.square().sum(dim=1).clamp(min=max(floor, torch.finfo(torch.float32).eps)).log()
+
+
+def add_deltas(features: np.ndarray, order: int, window: int) -> np.ndarray:
+    """Features (frames, dim) and their derivatives (frames, dim * (1 + order)), as Kaldi's add-deltas.
+
+    A derivative is the slope of the line through 2 * `window` + 1 frames; the first and last frame go on
+    beyond the ends (Kaldi feature-functions.cc DeltaFeatures).
+    """
+    offset = np.arange(-window, window + 1)
+    slope = offset / np.sum(offset**2)
+    taps = [np.ones(1)]
+    for _ in range(order):
+        taps.append(np.convolve(taps[-1], slope))
+    return np.hstack([features, *(correlate1d(features, each, 0, mode="nearest") for each in taps[1:])])
 
 
 def reflect(samples: np.ndarray, settings: FeatureSettings) -> np.ndarray:

@@ -7,8 +7,7 @@ import numpy as np
 
 from spkdistill.errors import ConfigError
 
-# torchaudio's; of Kaldi's, sine is missing.
-WINDOWS = ("hamming", "hanning", "povey", "rectangular", "blackman")
+WINDOWS = ("hamming", "hanning", "povey", "rectangular", "blackman", "sine")
 
 
 @dataclass(frozen=True)
@@ -17,6 +16,7 @@ class FeatureSettings:
 
     kind: str  # "mfcc" or "fbank"
     sample_rate: int
+    channel: int  # which of a recording's channels, from 0; -1: only recordings of one channel
     frame_length: float
     frame_shift: float
     num_mel_bins: int
@@ -39,6 +39,8 @@ class FeatureSettings:
     cepstral_lifter: float  # mfcc
     use_log_fbank: bool  # fbank
     use_power: bool  # fbank
+    delta_order: int  # derivatives that follow the features, each as many coefficients again
+    delta_window: int  # frames on each side that a derivative is taken over
     dither: float  # standard deviation of the noise added to each sample, seeded per utterance
     allow_downsample: bool
     allow_upsample: bool
@@ -58,6 +60,7 @@ class FeatureSettings:
         require(self.kind in ("mfcc", "fbank"), "kind", self.kind, "mfcc or fbank")
         require(self.window_type in WINDOWS, "window_type", self.window_type, f"one of {', '.join(WINDOWS)}")
         require(self.sample_rate > 0, "sample_rate", self.sample_rate, "above 0")
+        require(self.channel >= -1, "channel", self.channel, "-1 or more")
         require(window_samples(self) >= 2, "frame_length", self.frame_length, "two samples at least")
         even = fft_samples(self) % 2 == 0
         require(even, "frame_length", self.frame_length, "an even number of samples in the FFT")
@@ -66,6 +69,8 @@ class FeatureSettings:
         require(0 <= self.low_freq < high, "low_freq", self.low_freq, "from 0 to high_freq")
         require(high <= nyquist, "high_freq", self.high_freq, f"{nyquist:g} (half the sample rate) at most")
         require(0 <= self.preemphasis <= 1, "preemphasis", self.preemphasis, "from 0 to 1")
+        require(0 <= self.delta_order < 1000, "delta_order", self.delta_order, "from 0 to 999")
+        require(0 < self.delta_window < 1000, "delta_window", self.delta_window, "from 1 to 999")
         require(self.dither >= 0, "dither", self.dither, "0 or more")
         require(self.energy_floor >= 0, "energy_floor", self.energy_floor, "0 or more")
         require(self.vtln_warp > 0, "vtln_warp", self.vtln_warp, "above 0")
