@@ -22,6 +22,7 @@ def run(corpus, tmp_path, monkeypatch):
     def prepared(max_rejected: float = 0.5, allow_pipes: bool = False, **changes) -> Path:
         settings = {
             "corpus": "kaldi",
+            "channel": -1,
             "directory": str(corpus),
             "root": ".",
             "sample_rate": 16000,
@@ -80,6 +81,15 @@ BAD_AUDIO = {
     "header": (lambda path: path.write_bytes(b"not audio at all"), "not audio"),
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:4000]), "truncated"),
 }
+
+
+def test_a_channel_is_asked_of_recordings_that_have_it(tmp_path, run):
+    write_wav(tmp_path / "audio" / "a1-1.wav", channels=2)
+    output = run(channel=0)
+    assert (output / "rejected.tsv").read_text() == "utterance\treason\n"
+    assert "a1-1 0.5" in (output / "utt2dur").read_text()
+    with pytest.raises(DataError, match="no channel 1; it has 1"):
+        run(channel=1)
 
 
 @pytest.mark.parametrize("name", BAD_AUDIO)
@@ -157,7 +167,7 @@ def test_limit_keeps_the_first_speakers_and_their_trials(corpus, run):
 
 
 def test_trials_can_be_drawn_for_any_corpus(run):
-    draw = {"targets_per_speaker": None, "nontargets_per_speaker": 2, "same_sex": 1.0}
+    draw = {"enrol_utterances": 1, "targets_per_speaker": None, "nontargets_per_speaker": 2, "same_sex": 1.0}
     output = run(trials={"drawn": draw})
     assert manifest(output)["trials"]["drawn"]["target"] == 12
     assert manifest(output)["trials"]["drawn"]["nontarget"] == 8
@@ -185,6 +195,7 @@ def test_command_line_ends_with_one_line(corpus, tmp_path, monkeypatch, capsys, 
     monkeypatch.chdir(tmp_path)
     settings = {
         "corpus": "kaldi",
+        "channel": -1,
         "directory": "corpus",
         "root": ".",
         "sample_rate": 16000,
@@ -208,7 +219,7 @@ def test_a_list_of_one_kind_of_trials_stops_before_anything_is_trained(corpus, r
 
 
 def test_a_draw_of_nothing_and_a_set_of_nobody_are_named(run):
-    nothing = {"targets_per_speaker": 0, "nontargets_per_speaker": 0, "same_sex": 0}
+    nothing = {"enrol_utterances": 1, "targets_per_speaker": 0, "nontargets_per_speaker": 0, "same_sex": 0}
     with pytest.raises(DataError, match="no trial is left"):
         run(trials={"drawn": nothing})
     with pytest.raises(DataError, match="out: the set has no utterance"):

@@ -1,7 +1,7 @@
 """speechocean762 as OpenSLR distributes it, in small, and a copy prepared into other parts."""
 
 import pytest
-from data_files import write_wav
+from data_files import read_lines, write_lines, write_wav
 
 from spkdistill.data.corpora.speechocean762 import SpeechOcean762Settings, load
 from spkdistill.data.kaldi import read
@@ -42,7 +42,7 @@ def settings_for(**changes) -> dict:
 
 
 def test_distributed_part_gets_prefixed_ids_and_paths(distributed):
-    draw = {"targets_per_speaker": None, "nontargets_per_speaker": 1, "same_sex": 0.0}
+    draw = {"enrol_utterances": 1, "targets_per_speaker": None, "nontargets_per_speaker": 1, "same_sex": 0.0}
     prepare(settings_for(part="test", trials={"trials": draw}), 0, 0.0, False, [], "out")
     data = read("out")
     assert data.utt2spk == {
@@ -70,6 +70,16 @@ def test_parts_must_not_share_a_speaker(distributed):
 def test_limit_takes_the_first_speakers(distributed):
     data = load(SpeechOcean762Settings(**settings_for(limit_speakers=1))).data
     assert list(data.spk2utt) == ["so0001"]
+
+
+def test_models_beside_a_part_s_trials_have_the_prefixed_ids(distributed):
+    models = ["m so0003-000030011 so0003-000030035"]
+    trials = ["m so0003-000030035 target", "m so0024-000240011 nontarget"]
+    write_lines(distributed / "test" / "trials", trials)
+    write_lines(distributed / "test" / "trials.enrol", models)
+    prepare(settings_for(part="test", trials=["trials"]), 0, 0.0, False, [], "out")
+    assert read_lines(distributed.parent / "out" / "trials") == trials
+    assert read_lines(distributed.parent / "out" / "trials.enrol") == models
 
 
 def test_prepared_copy_reads_as_it_is(shared):

@@ -24,7 +24,14 @@ from spkdistill.data.corpora.voices import draw_speaker, vary, voice_file
 from spkdistill.data.kaldi import read
 from spkdistill.errors import ConfigError, DataError
 
-TRIALS = {"trials": {"targets_per_speaker": None, "nontargets_per_speaker": 4, "same_sex": 0.5}}
+TRIALS = {
+    "trials": {
+        "enrol_utterances": 1,
+        "targets_per_speaker": None,
+        "nontargets_per_speaker": 4,
+        "same_sex": 0.5,
+    }
+}
 
 
 def settings_for(**changes) -> dict:

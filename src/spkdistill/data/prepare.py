@@ -1,6 +1,6 @@
 """From a corpus to data/<set>: headers checked, what is no use listed in rejected.tsv, trials as Kaldi's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +10,15 @@ import numpy as np
 
 from spkdistill import audio
 from spkdistill.data.corpora import Source
+from spkdistill.data.enrolment import (
+    Models,
+    check_models,
+    draw_models,
+    select_utterances,
+    write_models,
+)
 from spkdistill.data.kaldi import DataDir, select, write
-from spkdistill.data.trials import DrawSettings, Trials, draw_trials, write_trials
+from spkdistill.data.trials import DrawSettings, Trials, draw_trials, models_beside, sides_in, write_trials
 from spkdistill.data.trials import select as select_trials
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import write_tsv
@@ -33,18 +40,19 @@ def prepare(
 ) -> None:
     """Write the data directory `output` of a set from its `settings`, and from shards `scps` if synthetic.
 
-    Utterances whose audio is missing, empty, of another rate, not mono or unreadable, or that have no
-    speaker, go to rejected.tsv, and the trials that name them to rejected_trials.tsv. DataError where the
+    Utterances whose audio is missing, empty, of another rate, without the channel or unreadable, or that have
+    no speaker, go to rejected.tsv, and the trials that they cost to rejected_trials.tsv. DataError where the
     corpus contradicts itself or the share of rejected utterances is over `max_rejected`.
     """
     source = load(settings, allow_pipes, scps)
-    durations, faults = measure(source.data, settings["sample_rate"], allow_pipes)
+    form = settings["sample_rate"], settings.get("channel", -1)
+    durations, faults = measure(source.data, *form, allow_pipes)
     rejected = dict(sorted({**source.rejected, **faults}.items()))
     write_tsv(Path(output, "rejected.tsv"), ["utterance", "reason"], list(rejected.items()))
     check_share(Path(output, "rejected.tsv"), rejected, len(durations) + len(rejected), max_rejected)
     data = replace(select(source.data, durations), utt2dur=durations)
     write(output, data)
-    counts = write_trial_lists(source.trials, data, rejected, seed, output)
+    counts = write_trial_lists(source, data, rejected, seed, output)
     contents = {**describe(data), "rejected": len(rejected), "trials": counts}
     write_manifest(Path(output, "manifest.json"), "prepare", contents, {**settings, "seed": seed})
 
@@ -68,13 +76,15 @@ def load(settings: Mapping[str, Any], allow_pipes: bool, scps: Sequence[str | Pa
             )
 
 
-def measure(data: DataDir, rate: int, allow_pipes: bool) -> tuple[dict[str, float], dict[str, str]]:
+def measure(
+    data: DataDir, rate: int, channel: int, allow_pipes: bool
+) -> tuple[dict[str, float], dict[str, str]]:
     """Seconds of each utterance that can be used, and what is wrong with the others, by their headers."""
     recordings = list(data.wav)
     batches = [recordings[first : first + BATCH] for first in range(0, len(recordings), BATCH)]
 
     def inspect(batch: list[str]) -> list[int | str]:
-        return [samples_of(data.wav[recording], rate, allow_pipes) for recording in batch]
+        return [samples_of(data.wav[recording], rate, channel, allow_pipes) for recording in batch]
 
     with ThreadPoolExecutor(READERS) as pool:
         results = progress(pool.map(inspect, batches), len(batches), "headers", f"batches of {BATCH}")
@@ -88,7 +98,7 @@ def measure(data: DataDir, rate: int, allow_pipes: bool) -> tuple[dict[str, floa
     }
 
 
-def samples_of(location: str, rate: int, allow_pipes: bool) -> int | str:
+def samples_of(location: str, rate: int, channel: int, allow_pipes: bool) -> int | str:
     """How many samples a recording has, or why it cannot be used."""
     try:
         found_rate, samples, channels = audio.info(location, allow_pipes)
@@ -96,8 +106,8 @@ def samples_of(location: str, rate: int, allow_pipes: bool) -> int | str:
         return one_line(error)
     if samples == 0:
         return f"{location}: empty, no samples"
-    if channels != 1:
-        return f"{location}: {channels} channels, expected 1"
+    if fault := audio.channel_fault(channels, channel):
+        return f"{location}: {fault}"
     if found_rate != rate:
         return f"{location}: {found_rate} Hz, expected sample_rate {rate}"
     return samples
@@ -135,45 +145,78 @@ def check_share(path: Path, rejected: Mapping[str, str], total: int, limit: floa
 
 
 def write_trial_lists(
-    lists: Mapping[str, Trials | DrawSettings],
-    data: DataDir,
-    rejected: Mapping[str, str],
-    seed: int,
-    output: str | Path,
+    source: Source, data: DataDir, rejected: Mapping[str, str], seed: int, output: str | Path
 ) -> dict[str, dict[str, int]]:
-    """Write each list, and rejected_trials.tsv with the trials that name a rejected utterance; count them."""
+    """Write each list, its models, and rejected_trials.tsv with what rejected utterances cost; count them."""
     counts, left_out = {}, []
-    for name, trials in lists.items():
+    for name, trials in source.trials.items():
+        path, models = Path(output, name), source.models.get(name)
         if isinstance(trials, DrawSettings):
-            trials = draw_trials(data.spk2utt, data.spk2gender, trials, seed, name)
-        keep = np.array(
-            [e in data.utt2spk and t in data.utt2spk for e, t in zip(trials.enrol, trials.test, strict=True)],
-            dtype=bool,
-        )
-        bad = [i for i in np.flatnonzero(~keep) if trials.enrol[i] in rejected or trials.test[i] in rejected]
-        left_out += [[trials.enrol[i], trials.test[i], f"{name}: names a rejected utterance"] for i in bad]
+            trials, models = draw(data, trials, seed, path)
+        keep, reasons = usable(trials, models, data.utt2spk, rejected)
+        left_out += [[*trials.pair(i), f"{name}: {reason}"] for i, reason in reasons.items()]
         kept = select_trials(trials, keep)
-        if not len(kept):
-            raise DataError(
-                f"{output}/{name}: no trial is left among the utterances of this set; check the trials, "
-                "limit_speakers and rejected.tsv"
-            )
-        if kept.target.all() or not kept.target.any():
-            only = "target" if kept.target.all() else "nontarget"
-            raise DataError(
-                f"{output}/{name}: every trial left is a {only}, and error rates need both kinds; add trials"
-            )
-        write_trials(Path(output, name), kept)
+        check_kinds(path, kept)
+        write_trials(path, kept)
         targets = int(kept.target.sum())
-        outside = len(trials) - len(kept) - len(bad)
         counts[name] = {
             "target": targets,
             "nontarget": len(kept) - targets,
-            "rejected": len(bad),
-            "outside_limit_speakers": outside,
+            "rejected": len(reasons),
+            "outside_limit_speakers": len(trials) - len(kept) - len(reasons),
         }
+        if models is None:
+            models_beside(path).unlink(missing_ok=True)  # of an earlier list
+        else:
+            named = {kept.names[index] for index in np.unique(kept.enrol)}
+            models = select_utterances({m: ids for m, ids in models.items() if m in named}, data.utt2spk)
+            write_models(models_beside(path), models)
+            counts[name]["models"] = len(models)
     write_tsv(Path(output, "rejected_trials.tsv"), ["enrol", "test", "reason"], left_out)
     return counts
+
+
+def draw(data: DataDir, settings: DrawSettings, seed: int, path: Path) -> tuple[Trials, Models | None]:
+    """Trials of a set, and their models where speakers are enrolled with several utterances."""
+    if settings.enrol_utterances == 1:
+        return draw_trials(data.spk2utt, data.spk2gender, settings, seed, path.name), None
+    models = draw_models(data.spk2utt, settings.enrol_utterances, seed, path.name)
+    check_models(models_beside(path), models, data.utt2spk)
+    return draw_trials(data.spk2utt, data.spk2gender, settings, seed, path.name, models), models
+
+
+def usable(
+    trials: Trials, models: Models | None, utterances: Collection[str], rejected: Collection[str]
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Which trials, (trials,) bool, are among `utterances`, and why others are not if they are `rejected`.
+
+    A model is there with the utterances that are, and rejected with its last one.
+    """
+    enrolled, lost = utterances, rejected
+    if models is not None:
+        enrolled = select_utterances(models, utterances)
+        lost = {model for model, ids in models.items() if all(id in rejected for id in ids)}
+    keep = np.logical_and(*sides_in(trials, enrolled, utterances))
+    lost_enrol, lost_test = sides_in(trials, lost, rejected)
+    reasons = {}
+    for index in np.flatnonzero(~keep & (lost_enrol | lost_test)):
+        by_name = models is None or lost_test[index]
+        reasons[index] = (
+            "names a rejected utterance" if by_name else "every utterance of the model is rejected"
+        )
+    return keep, reasons
+
+
+def check_kinds(path: Path, trials: Trials) -> None:
+    """DataError where there are not both targets and non-targets."""
+    if not len(trials):
+        raise DataError(
+            f"{path}: no trial is left among the utterances of this set; check the trials, "
+            "limit_speakers and rejected.tsv"
+        )
+    if trials.target.all() or not trials.target.any():
+        only = "target" if trials.target.all() else "nontarget"
+        raise DataError(f"{path}: every trial left is a {only}, and error rates need both kinds; add trials")
 
 
 def describe(data: DataDir) -> dict[str, Any]:

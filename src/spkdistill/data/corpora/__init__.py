@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spkdistill.data.enrolment import Models, model_speakers, read_models
 from spkdistill.data.kaldi import DataDir, select
-from spkdistill.data.trials import DrawSettings, Trials, check_trials, read_trials
+from spkdistill.data.trials import DrawSettings, Trials, check_trials, models_beside, read_trials
 from spkdistill.settings import build
 
 
@@ -17,20 +18,30 @@ class Source:
     data: DataDir
     rejected: dict[str, str] = field(default_factory=dict)  # utterance -> what is wrong with it
     trials: dict[str, Trials | DrawSettings] = field(default_factory=dict)  # by name: a list, or one to draw
+    models: dict[str, Models] = field(default_factory=dict)  # of those lists whose enrolled side names models
 
 
 def gather_trials(
     directory: Path, wanted: Mapping[str, Any], data: DataDir, speakerless: list[str]
-) -> dict[str, Any]:
-    """Each of the `wanted` trials: None is the file of that name in `directory`, a mapping a draw to make."""
+) -> tuple[dict[str, Trials | DrawSettings], dict[str, Models]]:
+    """Each of the `wanted` trials, and the models of the lists that have some.
+
+    None is the file of that name in `directory`, with the models beside it; a mapping is a draw to make.
+    """
     trials: dict[str, Trials | DrawSettings] = {}
+    models: dict[str, Models] = {}
+    utt2spk = data.utt2spk | dict.fromkeys(speakerless, "")
     for name, how in wanted.items():
-        if how is None:
-            trials[name] = read_trials(directory / name)
-            check_trials(directory / name, trials[name], data.utt2spk | dict.fromkeys(speakerless, ""))
-        else:
+        path = directory / name
+        if how is not None:
             trials[name] = build(DrawSettings, how, f"trials.{name}")
-    return trials
+            continue
+        trials[name], speakers = read_trials(path), None
+        if models_beside(path).exists():
+            models[name] = read_models(models_beside(path), utt2spk)
+            speakers = model_speakers(models[name], utt2spk)
+        check_trials(path, trials[name], utt2spk, speakers)
+    return trials, models
 
 
 def first_speakers(data: DataDir, limit: int | None) -> DataDir:

@@ -17,6 +17,7 @@ class KaldiSettings:
     directory: str
     root: str  # what relative paths in wav.scp are relative to
     sample_rate: int  # Hz; other recordings are rejected
+    channel: int  # of recordings that have several, from 0; -1: those are rejected
     limit_speakers: int | None  # only the first so many speakers
     trials: dict[str, Any]  # name -> None, a file of the directory; or DrawSettings
 
@@ -25,9 +26,10 @@ def load(settings: KaldiSettings, allow_pipes: bool) -> Source:
     """The directory's utterances and trials; DataError where its files are not sound."""
     directory = Path(settings.directory)
     data, speakerless = read_with_speakerless(directory, allow_pipes)
-    trials = gather_trials(directory, settings.trials, data, speakerless)
+    trials, models = gather_trials(directory, settings.trials, data, speakerless)
     rejected = dict.fromkeys(speakerless, "no speaker in utt2spk")
-    return Source(first_speakers(relocate(data, settings.root), settings.limit_speakers), rejected, trials)
+    located = relocate(data, settings.root)
+    return Source(first_speakers(located, settings.limit_speakers), rejected, trials, models)
 
 
 def relocate(data: DataDir, root: str) -> DataDir:

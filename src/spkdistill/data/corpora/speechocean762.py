@@ -34,9 +34,9 @@ def load(settings: SpeechOcean762Settings) -> Source:
     directory = Path(settings.directory)
     parts = DISTRIBUTED_PARTS if settings.part == "all" else (settings.part,)
     data = merge([prefix_ids(read(directory / part)) for part in parts], directory)
-    trials = gather_trials(directory / settings.part, settings.trials, data, [])
+    trials, models = gather_trials(directory / settings.part, settings.trials, data, [])
     located = relocate(data, settings.root or settings.directory)
-    return Source(first_speakers(located, settings.limit_speakers), trials=trials)
+    return Source(first_speakers(located, settings.limit_speakers), trials=trials, models=models)
 
 
 def prefix_ids(data: DataDir) -> DataDir:

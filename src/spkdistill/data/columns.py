@@ -1,0 +1,147 @@
+"""Lists of trials and scores, millions of lines long: read in blocks, and names become numbers on the way."""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import pandas as pd
+
+from spkdistill.errors import DataError
+
+BLOCK_LINES = 1 << 19  # read at a time
+SIDES = ("enrol", "test")  # columns that share one list of names
+
+
+def read_columns(
+    path: Path, columns: Sequence[str], form: str, numbers: Collection[str] = (), header: bool = False
+) -> tuple[list[str], dict[str, np.ndarray | pd.Categorical]]:
+    """The sorted names of the columns enrol and test, and every column of the file.
+
+    enrol and test are int32 indices into the names, `numbers` float64, and any other column is categorical
+    with sorted values. DataError names the first line without one field for each column, as `form` says.
+    """
+    codebooks: dict[str, dict[str, int]] = {column: {} for column in columns} | {"names": {}}
+    blocks: dict[str, list[np.ndarray]] = {column: [] for column in columns}
+    try:
+        for frame in read_blocks(path, columns, header):
+            for column in columns:
+                values = frame[column].to_numpy()
+                if column in numbers:
+                    blocks[column].append(values.astype(np.float64))
+                else:
+                    blocks[column].append(encode(values, codebooks["names" if column in SIDES else column]))
+    except ValueError:  # a line that is too long, or a number that is none
+        refuse(path, columns, form, numbers, header)
+    if any("" in codebook for codebook in codebooks.values()):  # a line that is too short
+        refuse(path, columns, form, numbers, header)
+    names, rank = ranked(codebooks["names"])
+    read: dict[str, np.ndarray | pd.Categorical] = {}
+    for column in columns:
+        values = np.concatenate(
+            [*blocks.pop(column), np.empty(0, np.float64 if column in numbers else np.int32)]
+        )
+        if column in SIDES:
+            read[column] = rank[values]
+        elif column in numbers:
+            read[column] = values
+        else:
+            categories, order = ranked(codebooks[column])
+            read[column] = pd.Categorical.from_codes(order[values], categories)
+    return names, read
+
+
+def read_blocks(path: Path, columns: Sequence[str], header: bool) -> Iterator[pd.DataFrame]:
+    """The fields of the file as they stand, "" where a line lacks one; ValueError where it has too many."""
+    spare = "\0"  # a column for the field that a first line may have too many
+    try:
+        with open(path, "rb") as file:
+            blocks = pd.read_csv(
+                file,
+                sep=r"\s+",
+                names=[*columns, spare],
+                skiprows=int(header),
+                index_col=False,
+                dtype=object,  # and not category, which takes 7 and 007 for one number
+                na_filter=False,
+                quoting=3,
+                skip_blank_lines=False,
+                encoding="utf-8",
+                chunksize=BLOCK_LINES,
+            )
+            for frame in blocks:
+                if (frame[spare] != "").any():
+                    raise ValueError
+                yield frame
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def encode(values: np.ndarray, codebook: dict[str, int]) -> np.ndarray:
+    """The number of each value in `codebook`, to which new values are added."""
+    codes, found = pd.factorize(values)
+    return np.array([codebook.setdefault(value, len(codebook)) for value in found], dtype=np.int32)[codes]
+
+
+def ranked(codebook: dict[str, int]) -> tuple[list[str], np.ndarray]:
+    """The values of a codebook, sorted, and the place there of each of its numbers."""
+    names = sorted(codebook)
+    rank = np.empty(len(names), dtype=np.int32)
+    rank[[codebook[name] for name in names]] = np.arange(len(names), dtype=np.int32)
+    return names, rank
+
+
+def first_fields(path: Path) -> list[str]:
+    """The fields of the first line; none where the file is empty."""
+    return next((fields_of(line) for line in lines_from(path, 1)), [])
+
+
+def line_at(path: Path, number: int) -> str:
+    """Line `number`, counted from 1."""
+    return next(lines_from(path, number))
+
+
+def lines_from(path: Path, number: int) -> Iterator[str]:
+    """The lines of a file from `number` on, without their ends."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            yield from (line.removesuffix("\n") for line in islice(file, number - 1, None))
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """What is said of a file that cannot be read."""
+    return DataError(f"{path}: {'no such file' if isinstance(error, FileNotFoundError) else error.strerror}")
+
+
+def fields_of(line: str) -> list[str]:
+    """The fields of a line, as pandas finds them: between spaces and tabs alone."""
+    return re.findall(r"[^ \t]+", line)
+
+
+def refuse(path: Path, columns: Sequence[str], form: str, numbers: Collection[str], header: bool) -> NoReturn:
+    """DataError with the first line that has a field too many or too few, or something else for a number."""
+    first = 1 + int(header)
+    for line_number, line in enumerate(lines_from(path, first), start=first):
+        fields = fields_of(line)
+        if len(fields) != len(columns) or not all(
+            is_number(field) for field, column in zip(fields, columns, strict=True) if column in numbers
+        ):
+            raise DataError(f"{path}:{line_number}: expected `{form}`, found {line!r}")
+    raise DataError(f"{path}: expected lines `{form}`")
+
+
+def is_number(text: str) -> bool:
+    """Whether Python takes `text` for a float."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
