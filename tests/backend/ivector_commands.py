@@ -10,9 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from golden_commands import split_outside_quotes
 from spkdistill.arks import read_archive, read_matrix, read_vector
+from spkdistill.backend.adapt import adapt_plda
+from spkdistill.backend.diarization import cluster, recording_scores
 from spkdistill.backend.lda import train_lda
-from spkdistill.backend.llr import pair_products, plda_scores, plda_space
+from spkdistill.backend.llr import pair_products, plda_pairs, plda_space
 from spkdistill.backend.plda import Plda, read_plda, smooth, train_plda
 from spkdistill.backend.vectors import affine, normalise_length
 
@@ -59,7 +62,8 @@ class Kaldi:
 
     def lists(self, specifier: str) -> dict[str, list[str]]:
         """A table of words, as spk2utt."""
-        lines = (self.folder / specifier.removeprefix("ark:")).read_text().splitlines()
+        path = specifier.removeprefix("ark:")
+        lines = (self.folder / path).read_text().splitlines() if path else []
         return {line.split()[0]: line.split()[1:] for line in lines}
 
     def plda(self, specifier: str) -> Plda:
@@ -122,6 +126,13 @@ class Kaldi:
         """Smoothing."""
         return smooth(self.plda(command.arguments[0]), float32(command.options.get("smoothing", "0")))
 
+    def ivector_adapt_plda(self, command: Command, piped: Table | None) -> Plda:
+        """Unsupervised adaptation."""
+        plda, vectors = self.plda(command.arguments[0]), stack(self.table(command.arguments[1]))
+        defaults = {"mean-diff-scale": "1", "within-covar-scale": "0.3", "between-covar-scale": "0.7"}
+        scales = [float32(command.options.get(name, value)) for name, value in defaults.items()]
+        return adapt_plda(plda, vectors, *scales)
+
     def ivector_plda_scoring(self, command: Command, piped: Table | None) -> dict[tuple[str, str], float]:
         """Log likelihood ratios; trials of absent keys are left out."""
         plda, enrol, test = self.plda(command.arguments[0]), *map(self.table, command.arguments[1:3])
@@ -136,8 +147,27 @@ class Kaldi:
             plda_space(plda, stack(test), 1, length, simple),
         )
         pairs = [pair for pair in self.trials(command.arguments[3]) if pair[0] in enrol and pair[1] in test]
-        scores = plda_scores(plda.psi, u, counts, v, *rows_of(pairs, enrol, test))
+        scores = plda_pairs(plda.psi, u, counts, v).of(*rows_of(pairs, enrol, test))
         return {tuple(pair): score for pair, score in zip(pairs, scores, strict=True)}
+
+    def ivector_plda_scoring_dense(self, command: Command, piped: Table | None) -> Table:
+        """Scores of all pairs of each recording's vectors."""
+        plda, vectors = self.plda(command.arguments[0]), self.table(command.arguments[2])
+        energy = float32(command.options.get("target-energy", "0.1"))
+        recordings = self.lists(command.arguments[1]).items()
+        return {name: recording_scores(plda, stack(vectors, keys), energy) for name, keys in recordings}
+
+    def agglomerative_cluster(self, command: Command, piped: Table | None) -> list[list[str]]:
+        """Rows of utterance and label."""
+        scores, members = self.table(command.arguments[0]), self.lists(command.arguments[1])
+        known = self.lists(command.options.get("reco2num-spk-rspecifier", ""))
+        rows = []
+        for recording, keys in members.items():
+            number = int(known[recording][0]) if known else None
+            threshold = float(command.options.get("threshold", "0"))
+            labels = cluster(scores[recording], threshold, number)
+            rows += [[key, str(label)] for key, label in zip(keys, labels, strict=True)]
+        return rows
 
     def ivector_compute_dot_products(
         self, command: Command, piped: Table | None
@@ -161,12 +191,6 @@ def parse(line: str) -> list[Command]:
 def float32(text: str) -> float:
     """An option's value, which Kaldi keeps as a float32."""
     return float(np.float32(text))
-
-
-def split_outside_quotes(text: str, separator: str) -> list[str]:
-    """`text` split at a character that stands outside quotes."""
-    pieces = re.split(rf"""{re.escape(separator)}(?=(?:[^"']|"[^"]*"|'[^']*')*$)""", text)
-    return [piece.strip() for piece in pieces]
 
 
 def stack(table: Table, keys: list[str] | None = None) -> np.ndarray:

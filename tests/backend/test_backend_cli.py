@@ -1,25 +1,27 @@
-"""`spkdistill backend` and `spkdistill score` from embeddings to scores, and what they refuse."""
+"""The back-end's subcommands from embeddings to scores, and what they refuse."""
 
 import json
 
 import numpy as np
 import pytest
 
-from spkdistill.arks import ArkWriter, read_matrix, read_vector
+from spkdistill.arks import ArkReader, ArkWriter, read_archive, read_matrix, read_vector
 from spkdistill.backend.plda import read_plda
 from spkdistill.cli import backend as commands
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_tsv
 
-COSINE = {"kind": "cosine", "subtract_mean": True}
+COSINE = {"kind": "cosine", "subtract_mean": True, "adapt_set": None}
 PLDA = {
     "kind": "plda",
     "lda_dim": 4,
     "total_covariance_factor": 0.0,
     "em_iterations": 10,
     "smoothing": 0.0,
-    "normalize_length": True,
-    "simple_length_norm": False,
+    "adapt_set": None,
+    "mean_diff_scale": 1.0,
+    "within_covar_scale": 0.3,
+    "between_covar_scale": 0.7,
 }
 
 
@@ -54,27 +56,32 @@ def write(folder, vectors) -> None:
             writer.write(key, vector.astype(np.float32))
 
 
-def train(folder, settings) -> list:
+def train_files(folder, settings) -> list:
     files = ["--mean", folder / "mean.vec"]
     if settings["kind"] == "plda":
         files += ["--transform", folder / "transform.mat", "--plda", folder / "plda"]
+    return files
+
+
+def train(folder, settings) -> list:
+    files = train_files(folder, settings)
     inputs = ["--embeddings", folder / "xvector.scp", "--utt2spk", folder / "utt2spk"]
     run("backend", *inputs, "--settings", json.dumps(settings), *files)
     return files
 
 
-def score(folder, settings, files, *more, max_rejected=0) -> list[list[str]]:
+def score(folder, files, *more, max_rejected=0) -> list[list[str]]:
     inputs = ["--embeddings", folder / "xvector.scp", "--trials", folder / "trials"]
     outputs = ["--output", folder / "scores", "--rejected", folder / "rejected.tsv"]
     more = ["--max-rejected", max_rejected, *more]
-    run("score", "--settings", json.dumps(settings), *inputs, *files, *outputs, *more)
+    run("score", *inputs, *files, *outputs, *more)
     return [line.split() for line in (folder / "scores").read_text().splitlines()]
 
 
 @pytest.mark.parametrize("settings", [COSINE, PLDA])
 def test_trained_backends_tell_speakers_apart_and_keep_the_order_of_the_trials(corpus, settings):
     folder, _ = corpus
-    rows = score(folder, settings, train(folder, settings))
+    rows = score(folder, train(folder, settings))
     trials = [line.split() for line in (folder / "trials").read_text().splitlines()]
     assert [row[:2] for row in rows] == [row[:2] for row in trials]
     target = np.array([row[2] == "target" for row in trials])
@@ -85,13 +92,13 @@ def test_trained_backends_tell_speakers_apart_and_keep_the_order_of_the_trials(c
 
 def test_cosines_are_those_of_the_centred_vectors(corpus):
     folder, vectors = corpus
-    rows = score(folder, COSINE, train(folder, COSINE))
+    rows = score(folder, train(folder, COSINE))
     mean = np.mean(list(vectors.values()), axis=0)
     for enrol, test, value in rows[::7]:
         a, b = vectors[enrol] - mean, vectors[test] - mean
         assert float(value) == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-6)
     plain = {**COSINE, "subtract_mean": False}
-    rows = score(folder, plain, train(folder, plain))
+    rows = score(folder, train(folder, plain))
     a, b = vectors[rows[0][0]], vectors[rows[0][1]]
     assert float(rows[0][2]) == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-6)
 
@@ -113,14 +120,25 @@ def test_enrolled_speakers_are_the_means_of_their_utterances(corpus):
     files = train(folder, COSINE)
     (folder / "spk2utt").write_text("m1 s00-0 s00-1 s00-2\nm2 s05-3\n")
     (folder / "trials").write_text("m1 s00-4 target\nm2 s00-4 nontarget\n")
-    rows = score(folder, COSINE, files, "--enrol-spk2utt", folder / "spk2utt")
+    rows = score(folder, files, "--enrol-spk2utt", folder / "spk2utt")
     mean = np.mean(list(vectors.values()), axis=0)
     a, b = np.mean([vectors[f"s00-{u}"] for u in range(3)], axis=0) - mean, vectors["s00-4"] - mean
     assert float(rows[0][2]) == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-6)
     assert [row[0] for row in rows] == ["m1", "m2"]
-    (folder / "spk2utt").write_text("m1 s00-0 nobody\n")
-    with pytest.raises(DataError, match="spk2utt:1: nobody"):
-        score(folder, COSINE, files, "--enrol-spk2utt", folder / "spk2utt")
+
+
+def test_an_enrolled_utterance_without_an_embedding_counts_for_no_mean(corpus, caplog):
+    folder, _ = corpus
+    files = train(folder, COSINE)
+    (folder / "trials").write_text("m1 s00-4 target\nm2 s00-4 nontarget\n")
+    (folder / "spk2utt").write_text("m1 s00-0 s00-1\nm2 s05-3\n")
+    expected = score(folder, files, "--enrol-spk2utt", folder / "spk2utt")
+    (folder / "spk2utt").write_text("m1 s00-0 nobody s00-1\nm2 s05-3\n")
+    with pytest.raises(DataError, match=r"spk2utt: 1 of 4 utterances have no embedding \(nobody of m1"):
+        score(folder, files, "--enrol-spk2utt", folder / "spk2utt")
+    rows = score(folder, files, "--enrol-spk2utt", folder / "spk2utt", max_rejected=0.3)
+    assert rows == expected
+    assert "nobody of m1" in caplog.text
 
 
 def test_trials_without_an_embedding_are_listed_and_too_many_of_them_fail(corpus):
@@ -129,8 +147,8 @@ def test_trials_without_an_embedding_are_listed_and_too_many_of_them_fail(corpus
     with (folder / "trials").open("a") as file:
         file.write("nobody s00-1 nontarget\ns00-1 nothing nontarget\n")
     with pytest.raises(DataError, match=r"2 of \d+ trials"):
-        score(folder, COSINE, files)
-    rows = score(folder, COSINE, files, max_rejected=0.05)
+        score(folder, files)
+    rows = score(folder, files, max_rejected=0.05)
     assert not {"nobody", "nothing"} & {name for row in rows for name in row}
     assert read_tsv(folder / "rejected.tsv", ["enrol", "test", "reason"]) == [
         ["nobody", "s00-1", "no embedding of nobody"],
@@ -159,8 +177,8 @@ def test_embeddings_of_another_dimension_are_refused(corpus):
     folder, vectors = corpus
     files = train(folder, PLDA)
     write(folder, {key: vector[:7] for key, vector in vectors.items()})
-    with pytest.raises(DataError, match="8 dimensions"):
-        score(folder, PLDA, files)
+    with pytest.raises(DataError, match="7 dimensions, and the back-end is for 8"):
+        score(folder, files)
 
 
 @pytest.mark.parametrize("settings", [{"kind": "svm"}, {**COSINE, "lda_dim": 3}, {"kind": "plda"}])
@@ -171,8 +189,8 @@ def test_settings_of_no_backend_are_refused(corpus, settings):
 
 def test_plda_without_its_files_is_refused(corpus):
     folder, _ = corpus
-    with pytest.raises(ConfigError, match="--plda"):
-        score(folder, PLDA, ["--mean", train(folder, COSINE)[1]])
+    with pytest.raises(ConfigError, match="--transform and --plda go together"):
+        score(folder, train(folder, PLDA)[:-2])
 
 
 def test_embeddings_that_are_all_alike_are_named(corpus):
@@ -188,3 +206,161 @@ def test_embeddings_that_are_all_alike_are_named(corpus):
 def test_plda_settings_out_of_range_are_named(corpus, change):
     with pytest.raises(ConfigError, match=rf"backend.{next(iter(change))}: "):
         train(corpus[0], PLDA | change)
+
+
+def test_speaker_means_are_kept_with_their_counts(corpus):
+    folder, vectors = corpus
+    (folder / "spk2utt").write_text("a s00-0 s00-1 s00-2\nb s05-3\n")
+    outputs = [
+        "--ark",
+        folder / "means.ark",
+        "--scp",
+        folder / "means.scp",
+        "--num-utts",
+        folder / "num_utts",
+    ]
+    inputs = ["--embeddings", folder / "xvector.scp", "--spk2utt", folder / "spk2utt", "--max-rejected", 0]
+    run("speaker-means", *inputs, *outputs)
+    assert (folder / "num_utts").read_text() == "a 3\nb 1\n"
+    means = dict(read_archive(f"scp:{folder / 'means.scp'}"))
+    np.testing.assert_allclose(
+        means["a"], np.mean([vectors[f"s00-{u}"] for u in range(3)], axis=0), rtol=1e-6
+    )
+
+
+def cohort(folder, vectors, speakers) -> list:
+    """The options of a cohort of the mean embeddings of `speakers`."""
+    lines = [f"{k} {' '.join(key for key in sorted(vectors) if key[:3] == k)}\n" for k in speakers]
+    (folder / "cohort.spk2utt").write_text("".join(lines))
+    outputs = [
+        *("--ark", folder / "cohort.ark", "--scp", folder / "cohort.scp"),
+        *("--num-utts", folder / "num_utts", "--max-rejected", 0),
+    ]
+    inputs = ["--embeddings", folder / "xvector.scp", "--spk2utt", folder / "cohort.spk2utt"]
+    run("speaker-means", *inputs, *outputs)
+    return ["--cohort", folder / "cohort.scp", "--cohort-num-utts", folder / "num_utts"]
+
+
+def test_normalised_scores_are_relative_to_the_nearest_of_the_cohort(corpus):
+    folder, vectors = corpus
+    speakers = ["s07", "s08", "s09", "s10", "s11"]
+    options = [*cohort(folder, vectors, speakers), "--score-norm", "as", "--cohort-top", 3]
+    files = train(folder, COSINE)
+    rows = score(folder, files, *options)
+    mean = np.mean(list(vectors.values()), axis=0)
+
+    def unit(vector):
+        return (vector - mean) / np.linalg.norm(vector - mean)
+
+    means = [np.mean([vectors[key] for key in vectors if key[:3] == k], axis=0) for k in speakers]
+    for enrol, test, value in rows[::7]:
+        sides, parts = [unit(vectors[enrol]), unit(vectors[test])], []
+        for side in sides:
+            nearest = np.sort([side @ unit(other) for other in means])[-3:]
+            parts.append((sides[0] @ sides[1] - nearest.mean()) / nearest.std())
+        assert float(value) == pytest.approx(np.mean(parts), rel=1e-4, abs=1e-4)
+    with pytest.raises(ConfigError, match="--cohort goes with score normalisation"):
+        score(folder, files, "--score-norm", "as")
+
+
+def test_a_cohort_smaller_than_top_is_used_whole_and_logged(corpus, caplog):
+    folder, vectors = corpus
+    files = train(folder, COSINE)
+    options = cohort(folder, vectors, ["s09", "s10", "s11"])
+    everyone = score(folder, files, *options, "--score-norm", "s")
+    assert score(folder, files, *options, "--score-norm", "as") == everyone
+    assert "cohort_top 300: the cohort has 3 speakers" in caplog.text
+
+
+def test_a_cohort_of_one_is_refused(corpus):
+    folder, vectors = corpus
+    options = [*cohort(folder, vectors, ["s11"]), "--score-norm", "z"]
+    with pytest.raises(DataError, match="a cohort needs two speakers or more, found 1"):
+        score(folder, train(folder, COSINE), *options)
+
+
+def test_adapted_backends_take_the_mean_of_the_set_that_they_are_adapted_to(corpus):
+    folder, vectors = corpus
+    moved = {key: vector * [9, 1, 1, 1, 1, 1, 1, 1] + 5 for key, vector in vectors.items()}
+    (folder / "other").mkdir()
+    write(folder / "other", moved)
+    settings = PLDA | {"adapt_set": "other"}
+    plain = read_plda(train(folder, PLDA)[-1])
+    files = [*train_files(folder, PLDA), "--adapt", folder / "other/xvector.scp"]
+    inputs = ["--embeddings", folder / "xvector.scp", "--utt2spk", folder / "utt2spk"]
+    run("backend", *inputs, "--settings", json.dumps(settings), *files)
+    mean = np.mean(list(moved.values()), axis=0)
+    np.testing.assert_allclose(read_vector(folder / "mean.vec"), mean, rtol=1e-5)
+    assert not np.allclose(read_plda(folder / "plda").psi, plain.psi)
+    with pytest.raises(ConfigError, match="--adapt goes with adapt_set"):
+        train(folder, settings)
+
+
+def test_fused_scores_are_the_weighted_sums_and_lack_what_a_system_lacks(corpus):
+    folder, _ = corpus
+    tables = {}
+    for name, settings in (("cosine", COSINE), ("plda", PLDA)):
+        tables[name] = score(folder, train(folder, settings))
+        (folder / "scores").rename(folder / name)
+    systems = ["--scores", folder / "cosine", folder / "plda", "--trials", folder / "trials"]
+    run("calibrate", *systems, "--prior", 0.5, "--output", folder / "fusion.json")
+    fusion = json.loads((folder / "fusion.json").read_text())
+    outputs = ["--output", folder / "fused", "--rejected", folder / "rejected.tsv"]
+    run("fuse", "--fusion", folder / "fusion.json", *systems, "--max-rejected", 0, *outputs)
+    values = np.array([[float(row[2]) for row in table] for table in tables.values()])
+    fused = [line.split() for line in (folder / "fused").read_text().splitlines()]
+    expected = fusion["weights"] @ values + fusion["offset"]
+    np.testing.assert_allclose([float(row[2]) for row in fused], expected, rtol=1e-7, atol=1e-8)
+
+    (folder / "plda").write_text("".join((folder / "plda").read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(DataError, match=r"rejected.tsv: 1 of \d+ trials have no score"):
+        run("fuse", "--fusion", folder / "fusion.json", *systems, "--max-rejected", 0, *outputs)
+    with pytest.raises(DataError, match="has weights for 2 systems, found 1 score files"):
+        run(
+            "fuse",
+            "--fusion",
+            folder / "fusion.json",
+            "--max-rejected",
+            0,
+            *outputs,
+            *systems[:2],
+            *systems[3:],
+        )
+
+
+def test_all_pairs_are_the_scores_of_their_trials(corpus):
+    folder, vectors = corpus
+    files = train(folder, PLDA)
+    rows = score(folder, files)
+    outputs = ["--ark", folder / "all.ark", "--scp", folder / "all.scp", "--max-rejected", 0]
+    run("score-all", "--embeddings", folder / "xvector.scp", *files, *outputs)
+    with ArkReader(folder / "all.scp") as reader:
+        assert reader.keys() == sorted(vectors)
+        column = {name: index for index, name in enumerate(reader.keys())}
+        found = [reader[enrol][column[test]] for enrol, test, _ in rows]
+    np.testing.assert_allclose(found, [float(row[2]) for row in rows], rtol=1e-5, atol=1e-5)
+
+
+def test_recordings_are_clustered_by_speaker(corpus):
+    folder, vectors = corpus
+    train(folder, PLDA | {"lda_dim": 8})
+    far = {key: 10 * np.eye(8)[int(key[1:3])] + 0.1 * vectors[key] for key in vectors if key < "s03"}
+    write(folder, far)
+    (folder / "reco2utt").write_text(f"r {' '.join(sorted(far))}\n")
+    (folder / "reco2num").write_text("r 3\n")
+    outputs = ["--ark", folder / "r.ark", "--scp", folder / "r.scp", "--labels", folder / "labels"]
+    inputs = [
+        "--plda",
+        folder / "plda",
+        "--embeddings",
+        folder / "xvector.scp",
+        "--reco2utt",
+        folder / "reco2utt",
+    ]
+    run("diarize", *inputs, "--target-energy", 0.9, "--reco2num-spk", folder / "reco2num", *outputs)
+    labels = dict(line.split() for line in (folder / "labels").read_text().splitlines())
+    assert list(labels) == sorted(far)
+    assert len({(key[:3], label) for key, label in labels.items()}) == len({key[:3] for key in far}) == 3
+    (folder / "reco2num").write_text("other 3\n")
+    with pytest.raises(DataError, match="expected the number of speakers of r"):
+        run("diarize", *inputs, "--target-energy", 0.9, "--reco2num-spk", folder / "reco2num", *outputs)

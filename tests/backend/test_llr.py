@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 from spkdistill.backend import llr
-from spkdistill.backend.llr import pair_products, plda_scores, plda_space
+from spkdistill.backend.llr import pair_products, plda_pairs, plda_space
 from spkdistill.backend.plda import Plda
 from spkdistill.backend.vectors import affine, normalise_length
 from spkdistill.errors import DataError
@@ -39,7 +39,7 @@ def test_scores_are_log_ratios_of_gaussian_densities_of_all_the_utterances():
     enrol_z = plda_space(plda, means, counts, normalize_length=False)
     test_z = plda_space(plda, np.array([test for _, test in sides]), 1, normalize_length=False)
     order = np.array([4, 0, 3, 1, 5, 2])
-    scores = plda_scores(plda.psi, enrol_z, counts, test_z, order, order)
+    scores = plda_pairs(plda.psi, enrol_z, counts, test_z).of(order, order)
     np.testing.assert_allclose(scores, np.array(expected)[order], rtol=1e-10, atol=1e-10)
 
 

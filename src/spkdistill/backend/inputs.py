@@ -1,13 +1,31 @@
-"""What the back-end stages read: embeddings and the classes they belong to."""
+"""What the back-end stages read: embeddings, the classes they belong to, and means of several of them."""
 
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from spkdistill.arks import ArkReader
+from spkdistill.arks import ArkReader, ArkWriter
 from spkdistill.data.kaldi import read_table
 from spkdistill.errors import DataError
+from spkdistill.files import write_text
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Side:
+    """The models or utterances of one side of the trials."""
+
+    names: list[str]
+    vectors: np.ndarray  # (N, D)
+    counts: np.ndarray  # (N,) int64, utterances that each vector is the mean of
+
+    def part(self, rows: slice) -> "Side":
+        """Some of them."""
+        return Side(self.names[rows], self.vectors[rows], self.counts[rows])
 
 
 def read_embeddings(scp_path: str | Path) -> tuple[list[str], np.ndarray]:
@@ -37,3 +55,62 @@ def read_classes(utt2spk_path: str | Path, keys: Sequence[str]) -> np.ndarray:
         if key not in utt2spk:
             raise DataError(f"{utt2spk_path}: no speaker for utterance {key}, which has an embedding; add it")
     return np.unique([utt2spk[key] for key in keys], return_inverse=True)[1]
+
+
+def utterances(embeddings_scp: Path) -> Side:
+    """The embeddings of single utterances."""
+    names, vectors = read_embeddings(embeddings_scp)
+    return Side(names, vectors, np.ones(len(names), dtype=np.int64))
+
+
+def speaker_means(spk2utt_path: Path, side: Side, max_rejected: float) -> Side:
+    """The mean embedding of each speaker, float64, over the utterances that have one (Kaldi ivector-mean).
+
+    Utterances without one are logged; DataError where they are more than the share `max_rejected`.
+    """
+    row_of = {name: row for row, name in enumerate(side.names)}
+    names, counts, rows, missing = [], [], [], []
+    for speaker, value in read_table(spk2utt_path).items():
+        members = value.split()
+        present = [row_of[member] for member in members if member in row_of]
+        missing += [f"{member} of {speaker}" for member in members if member not in row_of]
+        if present:
+            names.append(speaker)
+            counts.append(len(present))
+            rows += present
+    if missing:
+        found = f"{len(missing)} of {len(missing) + len(rows)} utterances have no embedding"
+        found = f"{spk2utt_path}: {found} ({', '.join(missing[:3])}, ...)"
+        if not rows or len(missing) > max_rejected * (len(missing) + len(rows)):
+            raise DataError(f"{found}; extract them, or raise data.max_rejected")
+        log.warning("%s; the means are of the others", found)
+    starts = np.cumsum(counts) - counts
+    sums = np.add.reduceat(side.vectors[rows], starts, axis=0, dtype=np.float64)
+    return Side(names, sums / np.array(counts)[:, None], np.array(counts))
+
+
+def write_speaker_means(
+    embeddings_scp: Path,
+    spk2utt_path: Path,
+    max_rejected: float,
+    ark: Path,
+    scp: Path,
+    num_utts_path: Path,
+) -> None:
+    """Write each speaker's mean embedding, float32, and the number of utterances behind it."""
+    means = speaker_means(spk2utt_path, utterances(embeddings_scp), max_rejected)
+    with ArkWriter(ark, scp) as writer:
+        for name, vector in zip(means.names, means.vectors.astype(np.float32), strict=True):
+            writer.write(name, vector)
+        lines = zip(means.names, means.counts.tolist(), strict=True)
+        write_text(num_utts_path, "".join(f"{name} {count}\n" for name, count in lines))
+
+
+def read_cohort(scp: Path, num_utts_path: Path) -> Side:
+    """The speakers' means that `write_speaker_means` wrote, with their counts."""
+    names, vectors = read_embeddings(scp)
+    counts = read_table(num_utts_path)
+    for name in names:
+        if not counts.get(name, "").isdecimal() or int(counts[name]) < 1:
+            raise DataError(f"{num_utts_path}: no number of utterances for {name}, which has a mean; add it")
+    return Side(names, vectors, np.array([int(counts[name]) for name in names]))

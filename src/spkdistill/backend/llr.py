@@ -1,9 +1,11 @@
-"""Scores of trials given as pairs of row numbers: PLDA log likelihood ratios and cosines.
+"""Scores of enrolled and test vectors: PLDA log likelihood ratios, and cosines of vectors of length 1.
 
-Both are sums over dimensions of products of an enrolled and a tested vector, so a list of trials is a few
-matrix products, or row-by-row products where the list is a small part of all pairs.
+Both are a scalar product plus a term of each side, so that a list of trials is a few matrix products, or
+row-by-row products where the list is a small part of all pairs.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +14,66 @@ from spkdistill.backend.plda import Plda
 
 DENSE = 32  # a pair in a matrix product costs about 1/32 of a trial whose two rows are fetched
 BLOCK_PAIRS = 1 << 22  # products held at a time
-BLOCK_ROWS = 4096  # trials whose rows are fetched at a time
+BLOCK_ROWS = 1024  # vectors worked on at a time
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """The scores of all pairs, computed when asked for: of e enrolled from n_e utterances and t tested it is
+
+    left[e] . right[t] + enrol_term[e] + test_terms[size[e], t].
+    """
+
+    left: np.ndarray  # (E, D)
+    right: np.ndarray  # (T, D)
+    enrol_term: np.ndarray  # (E,)
+    test_terms: np.ndarray  # (S, T), one row for each number of utterances that occurs
+    size: np.ndarray  # (E,) of 0..S-1
+
+    def of(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """The scores, (trials,), of the pairs of rows (first, second)."""
+        products = pair_products(self.left, self.right, first, second)
+        products += self.enrol_term[first]
+        products += self.test_terms[self.size[first], second]
+        return products
+
+    def all(self) -> np.ndarray:
+        """The scores of every pair, (E, T)."""
+        scores = self.left @ self.right.T
+        scores += self.enrol_term[:, None]
+        scores += self.test_terms[self.size]
+        return scores
+
+
+def cosine_pairs(enrol: np.ndarray, test: np.ndarray) -> PairScores:
+    """The cosines of enrol (E, D) and test (T, D), rows of length 1."""
+    none = np.zeros(len(enrol), dtype=np.int64)
+    return PairScores(enrol, test, np.zeros(len(enrol)), np.zeros((1, len(test))), none)
+
+
+def plda_pairs(psi: np.ndarray, enrol: np.ndarray, counts: np.ndarray, test: np.ndarray) -> PairScores:
+    """Log likelihood ratios (Plda::LogLikelihoodRatio) of vectors of `plda_space`.
+
+    enrol (E, D) are means of counts (E,) utterances, test (T, D) single ones. With n the count, u and v the
+    two vectors, and sums over the dimensions:
+        m = n psi u / (n psi + 1), s = 1 + psi / (n psi + 1)
+        score = 1/2 sum [ln(1 + psi) + v^2 / (1 + psi)] - 1/2 sum [ln s + (v - m)^2 / s]
+              = sum v m / s + 1/2 sum v^2 [1 / (1 + psi) - 1 / s] + 1/2 sum [ln(1 + psi) - ln s - m^2 / s]
+    """
+    sizes, size = np.unique(counts, return_inverse=True)
+    n = sizes[:, None]
+    gain, s = n * psi / (n * psi + 1), 1 + psi / (n * psi + 1)  # (S, D), m = gain u
+    test_weights = (1 / (1 + psi) - 1 / s) / 2
+    constant = (np.log1p(psi).sum() - np.log(s).sum(axis=1)) / 2
+    left, enrol_term = np.empty_like(enrol), np.empty(len(enrol))
+    for rows in blocks(len(enrol)):
+        u, of = enrol[rows], size[rows]
+        left[rows] = u * (gain / s)[of]
+        enrol_term[rows] = constant[of] - np.einsum("ed,ed,ed->e", left[rows], u, gain[of]) / 2
+    test_terms = np.empty((len(sizes), len(test)))
+    for rows in blocks(len(test)):
+        test_terms[:, rows] = test_weights @ (test[rows] ** 2).T
+    return PairScores(left, test, enrol_term, test_terms, size)
 
 
 def plda_space(
@@ -22,42 +83,19 @@ def plda_space(
 
     `normalize_length` scales z so that sum of z^2 / (psi + 1/n) is D, its mean; `simple`: sum of z^2.
     """
-    z = (vectors - plda.mean) @ plda.transform.T
-    if not normalize_length:
-        return z
-    variance = 1.0 if simple else plda.psi + 1 / np.broadcast_to(counts, len(z))[:, None]
-    return z * np.sqrt(z.shape[1] / (z**2 / variance).sum(axis=1))[:, None]
+    z = np.empty((len(vectors), len(plda.psi)))
+    counts = np.broadcast_to(counts, len(z))
+    for rows in blocks(len(z)):
+        z[rows] = (vectors[rows] - plda.mean) @ plda.transform.T
+        if normalize_length:
+            variance = 1.0 if simple else plda.psi + 1 / counts[rows, None]
+            z[rows] *= np.sqrt(z.shape[1] / (z[rows] ** 2 / variance).sum(axis=1))[:, None]
+    return z
 
 
-def plda_scores(
-    psi: np.ndarray,
-    enrol: np.ndarray,
-    counts: np.ndarray,
-    test: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-) -> np.ndarray:
-    """Log likelihood ratios, (trials,), of enrol[first] and test[second], vectors of `plda_space`.
-
-    enrol (E, D) are means of counts (E,) utterances (Plda::LogLikelihoodRatio). With n the count, u and v the
-    two vectors, and sums over the dimensions:
-        m = n psi u / (n psi + 1), s = 1 + psi / (n psi + 1)
-        score = 1/2 sum [ln(1 + psi) + v^2 / (1 + psi)] - 1/2 sum [ln s + (v - m)^2 / s]
-              = sum v m / s + 1/2 sum v^2 [1 / (1 + psi) - 1 / s] + 1/2 sum [ln(1 + psi) - ln s - m^2 / s]:
-    a product of two vectors, a term of the test vector for each n, and a term of the enrolled one.
-    """
-    scores = np.empty(len(first))
-    trial_counts = counts[first]
-    for n in np.unique(trial_counts):
-        chosen = np.flatnonzero(trial_counts == n)
-        rows, row_of = np.unique(first[chosen], return_inverse=True)
-        s = 1 + psi / (n * psi + 1)
-        m = enrol[rows] * (n * psi / (n * psi + 1))
-        test_term = test**2 @ (1 / (1 + psi) - 1 / s) / 2
-        enrol_term = (np.log1p(psi).sum() - np.log(s).sum() - m**2 @ (1 / s)) / 2
-        products = pair_products(m / s, test, row_of, second[chosen])
-        scores[chosen] = products + test_term[second[chosen]] + enrol_term[row_of]
-    return scores
+def blocks(rows: int) -> Iterator[slice]:
+    """Slices of so few rows that what is made of them stays in the cache."""
+    return (slice(first, first + BLOCK_ROWS) for first in range(0, rows, BLOCK_ROWS))
 
 
 def pair_products(left: np.ndarray, right: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -78,7 +116,6 @@ def pair_products(left: np.ndarray, right: np.ndarray, first: np.ndarray, second
 def sparse_products(left: np.ndarray, right: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """`pair_products` of a list that is a small part of all pairs: the rows of each trial, block by block."""
     products = np.empty(len(first))
-    for start in range(0, len(first), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
+    for block in blocks(len(first)):
         products[block] = np.einsum("td,td->t", left[first[block]], right[second[block]])
     return products

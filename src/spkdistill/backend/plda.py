@@ -80,6 +80,13 @@ def smooth(plda: Plda, factor: float) -> Plda:
     return Plda(plda.mean, plda.transform / np.sqrt(scale)[:, None], plda.psi / scale)
 
 
+def project(plda: Plda, transform: np.ndarray) -> Plda:
+    """The model of `transform` x, transform (d, D) of full rank (Plda::ApplyTransform)."""
+    back = transform @ np.linalg.inv(plda.transform)
+    diagonal, psi = diagonalise(back @ back.T, (back * plda.psi) @ back.T)
+    return Plda(transform @ plda.mean, diagonal, psi)
+
+
 def em_step(
     centred: np.ndarray, stats: ClassStats, within: np.ndarray, between: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

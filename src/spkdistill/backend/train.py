@@ -1,63 +1,27 @@
-"""The stage `backend`: mean, LDA and PLDA of the training embeddings, in the order of Kaldi's voxceleb/v2."""
+"""The stage `backend`: mean, LDA and PLDA of the training embeddings, in the order of Kaldi's voxceleb/v2.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import inf
+With an `adapt_set`, as in Kaldi's sre16/v2, that set's mean takes the place of the training set's wherever
+embeddings are scored, and PLDA is adapted to its embeddings, of which no speaker is known.
+"""
+
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from spkdistill.arks import write_matrix, write_vector
+from spkdistill.backend.adapt import adapt_plda
 from spkdistill.backend.inputs import read_classes, read_embeddings
 from spkdistill.backend.lda import train_lda
-from spkdistill.backend.plda import smooth, train_plda, write_plda
+from spkdistill.backend.plda import Plda, smooth, train_plda, write_plda
+from spkdistill.backend.settings import CosineSettings, PldaSettings
 from spkdistill.backend.vectors import affine, normalise_length
-from spkdistill.errors import ConfigError, naming
-from spkdistill.settings import build
-
-
-@dataclass(frozen=True)
-class CosineSettings:
-    """The cosine of two embeddings, minus the training mean where `subtract_mean`."""
-
-    kind: str
-    subtract_mean: bool
-
-
-@dataclass(frozen=True)
-class PldaSettings:
-    """LDA to `lda_dim`, length normalisation and PLDA; the names are those of Kaldi's options."""
-
-    kind: str
-    lda_dim: int
-    total_covariance_factor: float
-    em_iterations: int
-    smoothing: float
-    normalize_length: bool
-    simple_length_norm: bool
-
-    def __post_init__(self) -> None:
-        """Refuse what would give no model, or one of nonsense (ConfigError)."""
-        limits = {"lda_dim": (1, inf), "em_iterations": (1, inf), "smoothing": (0, inf)}
-        for name, (least, most) in (limits | {"total_covariance_factor": (0, 1)}).items():
-            if not least <= getattr(self, name) <= most:
-                value = getattr(self, name)
-                raise ConfigError(f"backend.{name}: {value} is not allowed; expected {least} to {most}")
-
-
-def backend_settings(mapping: Mapping[str, Any]) -> CosineSettings | PldaSettings:
-    """The settings of a back-end of the config, by its `kind`."""
-    kinds = {"cosine": CosineSettings, "plda": PldaSettings}
-    kind = mapping.get("kind")
-    if kind not in kinds:
-        raise ConfigError(f"backend.kind: expected one of {', '.join(kinds)}, found {kind!r}")
-    return build(kinds[kind], mapping, f"backend ({kind})")
+from spkdistill.errors import ConfigError, DataError, naming
 
 
 def train_backend(
     embeddings_scp: Path,
     utt2spk: Path,
+    adapt_scp: Path | None,
     settings: CosineSettings | PldaSettings,
     mean_path: Path,
     transform_path: Path | None,
@@ -68,17 +32,36 @@ def train_backend(
         raise ConfigError(
             f"backend: --transform and --plda go with kind plda, and the kind is {settings.kind}"
         )
+    if (settings.adapt_set is None) != (adapt_scp is None):
+        raise ConfigError(f"backend: --adapt goes with adapt_set, and that is {settings.adapt_set}")
     keys, vectors = read_embeddings(embeddings_scp)
     mean = vectors.mean(axis=0, dtype=np.float64)
+    adapt_keys, adapt_vectors = (keys, vectors) if adapt_scp is None else read_embeddings(adapt_scp)
+    if adapt_vectors.shape[1] != len(mean):
+        raise DataError(
+            f"{adapt_scp}: {adapt_vectors.shape[1]} dimensions, and {embeddings_scp} has {len(mean)}; "
+            "take both from one model"
+        )
+    adapt_mean = adapt_vectors.mean(axis=0, dtype=np.float64)
     if isinstance(settings, CosineSettings):
-        write_vector(mean_path, mean if settings.subtract_mean else np.zeros_like(mean))
+        write_vector(mean_path, adapt_mean if settings.subtract_mean else np.zeros_like(mean))
         return
     classes = read_classes(utt2spk, keys)
-    np.subtract(vectors, mean, out=vectors, casting="same_kind")
     with naming(embeddings_scp):
+        np.subtract(vectors, mean, out=vectors, casting="same_kind")
         transform = train_lda(vectors, classes, settings.lda_dim, settings.total_covariance_factor)
-        vectors = normalise_length(affine(transform, vectors), keys)
-        plda = smooth(train_plda(vectors, classes, settings.em_iterations), settings.smoothing)
-    write_vector(mean_path, mean)
+        reduced = normalise_length(affine(transform, vectors), keys)
+        plda = smooth(train_plda(reduced, classes, settings.em_iterations), settings.smoothing)
+    if adapt_scp is not None:
+        with naming(adapt_scp):
+            reduced = normalise_length(affine(transform, adapt_vectors - adapt_mean), adapt_keys)
+            plda = adapt(plda, reduced, settings)
+    write_vector(mean_path, adapt_mean)
     write_matrix(transform_path, transform)
     write_plda(plda_path, plda)
+
+
+def adapt(plda: Plda, vectors: np.ndarray, settings: PldaSettings) -> Plda:
+    """The model adapted to `vectors` (N, d) with the scales of the settings."""
+    scales = settings.mean_diff_scale, settings.within_covar_scale, settings.between_covar_scale
+    return adapt_plda(plda, vectors, *scales)
