@@ -6,6 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from spkdistill.errors import DataError
+from spkdistill.metrics.cllr import min_cllr
 from spkdistill.metrics.counts import ScoredTrials
 from spkdistill.metrics.dcf import min_dcf, min_dcf_threshold
 from spkdistill.metrics.det import det_curve
@@ -46,7 +47,7 @@ def test_eer_and_its_threshold_are_what_compute_eer_finds(rows):
     trials = ScoredTrials(scores, target)
     expected, threshold = compute_eer(scores[target], scores[~target])
     assert eer(trials.count()) == expected
-    assert eer_threshold(trials.count(), trials.thresholds) == threshold
+    assert eer_threshold(trials) == threshold
 
 
 @settings(max_examples=150, deadline=None)
@@ -74,7 +75,7 @@ def test_hull_eer_is_the_least_that_mixing_two_rules_can_reach(rows):
             if y0 > x0 and y1 < x1:
                 share = (y0 - x0) / ((y0 - x0) + (x1 - y1))
                 crossings.append(x0 + share * (x1 - x0))
-    assert eer_hull(ScoredTrials(scores, target).count()) == pytest.approx(min(crossings), abs=1e-12)
+    assert eer_hull(ScoredTrials(scores, target)) == pytest.approx(min(crossings), abs=1e-12)
 
 
 @settings(max_examples=100, deadline=None)
@@ -83,10 +84,11 @@ def test_the_order_of_the_trials_does_not_matter(rows, random):
     scores, target = arrays(rows)
     order = list(range(len(rows)))
     random.shuffle(order)
-    first, second = ScoredTrials(scores, target).count(), ScoredTrials(scores[order], target[order]).count()
-    assert eer(first) == eer(second)
+    first, second = ScoredTrials(scores, target), ScoredTrials(scores[order], target[order])
+    assert eer(first.count()) == eer(second.count())
     assert eer_hull(first) == eer_hull(second)
-    assert min_dcf(first, 0.01) == min_dcf(second, 0.01)
+    assert min_cllr(first) == min_cllr(second)
+    assert min_dcf(first.count(), 0.01) == min_dcf(second.count(), 0.01)
 
 
 @settings(max_examples=100, deadline=None)
@@ -116,10 +118,11 @@ def test_a_long_det_curve_is_thinned_and_still_close():
 
 def test_perfect_and_worthless_scores():
     target = np.array([True] * 4 + [False] * 4)
-    perfect = ScoredTrials(np.array([5.0, 6, 7, 8, 1, 2, 3, 4]), target).count()
-    assert (eer(perfect), eer_hull(perfect), min_dcf(perfect, 0.01)) == (0, 0, 0)
-    equal = ScoredTrials(np.zeros(8), target).count()
-    assert (eer_hull(equal), min_dcf(equal, 0.01)) == (0.5, 1)
+    perfect = ScoredTrials(np.array([5.0, 6, 7, 8, 1, 2, 3, 4]), target)
+    assert (eer(perfect.count()), eer_hull(perfect), min_dcf(perfect.count(), 0.01)) == (0, 0, 0)
+    assert min_cllr(perfect) == 0
+    equal = ScoredTrials(np.zeros(8), target)
+    assert (eer_hull(equal), min_dcf(equal.count(), 0.01), min_cllr(equal)) == (0.5, 1, 1)
 
 
 @pytest.mark.parametrize("target", [True, False])

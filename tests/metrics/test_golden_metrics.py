@@ -1,14 +1,17 @@
 """EER and minDCF against what Kaldi's compute-eer and compute_min_dcf.py printed."""
 
 import re
+from contextlib import suppress
 
+import numpy as np
 import pytest
 
+from spkdistill.data.scores import match_scores, read_scores
 from spkdistill.data.trials import read_trials
+from spkdistill.errors import DataError
 from spkdistill.metrics.counts import ScoredTrials
 from spkdistill.metrics.dcf import min_dcf, min_dcf_threshold
 from spkdistill.metrics.eer import eer
-from spkdistill.metrics.evaluate import match_scores, read_scores
 
 pytestmark = pytest.mark.golden
 
@@ -18,8 +21,10 @@ def scored(golden, name) -> ScoredTrials:
     scores = read_scores(golden / "score" / name)
     for path in sorted((golden / "ivec").glob("trials-*")):
         trials = read_trials(path)
-        if set(zip(trials.enrol, trials.test, strict=True)) == scores.keys():
-            return ScoredTrials(match_scores(scores, trials, name), trials.target)
+        with suppress(DataError):  # another list's pairs
+            values = match_scores(scores, trials, name)
+            if not np.isnan(values).any():
+                return ScoredTrials(values, trials.target)
     raise AssertionError(f"no trial list of {name}")
 
 

@@ -11,7 +11,13 @@ from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_tsv
 from spkdistill.metrics.evaluate import PAIRED_COLUMNS
 
-SETTINGS = {"bootstrap_samples": 200, "confidence": 0.95, "p_targets": [0.01, 0.05]}
+SETTINGS = {
+    "bootstrap_samples": 200,
+    "confidence": 0.95,
+    "p_targets": [0.01, 0.05],
+    "conditions": [],
+    "duration_edges": [],
+}
 
 
 def run(*arguments) -> None:
@@ -61,6 +67,122 @@ def test_metrics_hold_the_counts_and_rates_with_their_intervals(folder):
     assert (metrics["bootstrap_samples"], metrics["confidence"]) == (200, 0.95)
 
 
+def test_calibration_is_measured_with_intervals_and_a_histogram(folder):
+    metrics = evaluate(folder)
+    assert list(metrics["act_dcf"]) == ["0.01", "0.05"]
+    for cost in (*metrics["act_dcf"].values(), metrics["cllr"]):
+        assert 0 < cost["low"] <= cost["value"] <= cost["high"]
+    for prior, cost in metrics["act_dcf"].items():
+        assert metrics["min_dcf"][prior]["value"] <= cost["value"]
+    assert 0 < metrics["min_cllr"] <= metrics["cllr"]["value"]
+    histogram = metrics["histogram"]
+    assert len(histogram["edges"]) == len(histogram["targets"]) + 1 == len(histogram["nontargets"]) + 1
+    assert (sum(histogram["targets"]), sum(histogram["nontargets"])) == (48, 448)
+    assert (metrics["duplicates"], metrics["conditions"]) == (0, {})
+
+
+def conditional(folder, conditions, *options, edges=(2, 4)) -> dict:
+    settings = {**SETTINGS, "conditions": conditions, "duration_edges": list(edges)}
+    inputs = ["--scores", folder / "good", "--trials", folder / "trials", "--utt2spk", folder / "utt2spk"]
+    inputs += ["--settings", json.dumps(settings), "--seed", 0, "--output", folder / "out.json"]
+    run("metrics", *inputs, *options)
+    return json.loads((folder / "out.json").read_text())["conditions"]
+
+
+def test_conditions_split_the_trials_by_sex_duration_and_columns_of_the_list(folder):
+    """Speakers s0-s3 are f; utterance u of each lasts 1, 2, 3 or 4 s."""
+    (folder / "spk2gender").write_text("".join(f"s{k} {'f' if k < 4 else 'm'}\n" for k in range(8)))
+    (folder / "utt2dur").write_text("".join(f"s{k}-{u} {u + 1}\n" for k in range(8) for u in range(4)))
+    rows = [line.split() for line in (folder / "trials").read_text().splitlines()]
+    lines = [" ".join([*row, "same" if row[0][3] == row[1][3] else "other"]) for row in rows]
+    (folder / "trials").write_text("\n".join(["enrol test label place", *lines, ""]))
+    found = conditional(
+        *(folder, ["sex", "duration", "place"]),
+        *("--spk2gender", folder / "spk2gender", "--utt2dur", folder / "utt2dur"),
+    )
+    assert {value: part["trials"] for value, part in found["sex"].items()} == {"f": 120, "m": 120, "f-m": 256}
+    shorter = [min(int(row[0][3]), int(row[1][3])) + 1 for row in rows]
+    assert {value: part["trials"] for value, part in found["duration"].items()} == {
+        "< 2 s": shorter.count(1),
+        "2 - 4 s": shorter.count(2) + shorter.count(3),
+        ">= 4 s": shorter.count(4),
+    }
+    assert found["sex"]["f"]["speakers"] == 4
+    rates = found["sex"]["f"]
+    assert 0 <= rates["eer_low"] <= rates["eer"] <= rates["eer_high"] < 0.5
+    for cost in (rates["min_dcf"]["0.01"], rates["act_dcf"]["0.05"], rates["cllr"]):
+        assert cost["low"] <= cost["value"] <= cost["high"]
+    for cross in (found["sex"]["f-m"], found["place"]["same"], found["duration"][">= 4 s"]):
+        assert (cross["targets"], cross["note"]) == (0, "no target trials")
+        assert {cross[key] for key in ("eer", "eer_low", "eer_high", "min_dcf", "act_dcf", "cllr")} == {None}
+    assert sum(part["trials"] for part in found["place"].values()) == len(rows)
+
+
+def test_rates_of_a_condition_are_those_of_a_list_of_its_trials_alone(folder):
+    (folder / "spk2gender").write_text("".join(f"s{k} {'f' if k < 4 else 'm'}\n" for k in range(8)))
+    lines = (folder / "good").read_text().splitlines(keepends=True)
+    (folder / "good").write_text("".join(lines[3:]))
+    part = conditional(folder, ["sex"], "--spk2gender", folder / "spk2gender")["sex"]["f"]
+    assert part["trials"] == 117
+    for name in ("trials", "good"):
+        lines = (folder / name).read_text().splitlines(keepends=True)
+        (folder / name).write_text(
+            "".join(line for line in lines if line[1] < "4" and line.split()[1][1] < "4")
+        )
+    alone = evaluate(folder)
+    assert part["eer"] == alone["eer"]
+    assert part["cllr"]["value"] == alone["cllr"]["value"]
+    assert part["min_dcf"]["0.05"]["value"] == alone["min_dcf"]["0.05"]["value"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "error", "message"),
+    [
+        ("sex", ConfigError, "sex needs --spk2gender"),
+        ("duration", ConfigError, "duration needs --utt2dur"),
+        ("language", DataError, "no column 'language'; there are sex, duration"),
+    ],
+)
+def test_conditions_without_their_source_are_refused(folder, condition, error, message):
+    with pytest.raises(error, match=message):
+        conditional(folder, [condition])
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "message"),
+    [
+        ("spk2gender", ["s0 f"], "spk2gender: s1 has no gender"),
+        ("spk2gender", [f"s{k} x" for k in range(8)], "spk2gender: s0 has x"),
+        ("utt2dur", ["s0-0 2.0"], "utt2dur: s0-1 is missing"),
+        ("utt2dur", [f"s{k}-{u} nan" for k in range(8) for u in range(4)], "'nan' of s0-0 is not a number"),
+    ],
+)
+def test_bad_sources_of_conditions_are_refused(folder, name, lines, message):
+    (folder / name).write_text("\n".join([*lines, ""]))
+    with pytest.raises(DataError, match=message):
+        conditional(folder, ["sex" if name == "spk2gender" else "duration"], f"--{name}", folder / name)
+
+
+def test_the_duration_of_a_trial_is_that_of_its_utterances_where_a_side_is_a_speaker(folder):
+    for name in ("trials", "good"):
+        lines = (folder / name).read_text().splitlines(keepends=True)
+        (folder / name).write_text("".join(line.replace("-0 ", " ", 1) for line in lines if line[3] == "0"))
+    tests = [line.split()[1] for line in (folder / "trials").read_text().splitlines()]
+    (folder / "utt2dur").write_text("".join(f"s{k}-{u} {u + 1}\n" for k in range(8) for u in range(4)))
+    found = conditional(folder, ["duration"], "--utt2dur", folder / "utt2dur", edges=[3])["duration"]
+    assert found["< 3 s"]["trials"] == sum(test[3] in "01" for test in tests)
+    assert found[">= 3 s"]["trials"] == sum(test[3] in "23" for test in tests)
+
+
+def test_trials_listed_twice_count_twice(folder):
+    once = evaluate(folder)
+    for name in ("trials", "good"):
+        (folder / name).write_text((folder / name).read_text() * 2)
+    twice = evaluate(folder)
+    assert (twice["duplicates"], twice["trials"]) == (496, 992)
+    assert twice["min_dcf"] == once["min_dcf"]
+
+
 def test_results_depend_on_the_seed_and_not_on_the_order_of_the_lines(folder):
     first = evaluate(folder)
     for name in ("trials", "good"):
@@ -80,11 +202,33 @@ def test_sides_of_a_trial_may_be_speakers_of_utt2spk(folder):
     assert evaluate(folder)["speakers"] == 8
 
 
-def test_trials_without_a_score_are_counted(folder):
+def test_models_are_of_the_speaker_of_their_utterances(folder):
+    whole = evaluate(folder)
+    models = [f"m{k}-{u} s{k}-{u} s{k}-{(u + 1) % 4}\n" for k in range(8) for u in range(4)]
+    (folder / "models").write_text("".join(models))
+    (folder / "utt2dur").write_text("".join(f"s{k}-{u} {u + 1}\n" for k in range(8) for u in range(4)))
+    for name in ("trials", "good"):
+        lines = (folder / name).read_text().splitlines(keepends=True)
+        (folder / name).write_text("".join("m" + line[1:] for line in lines))
+    options = ["--enrol-spk2utt", folder / "models", "--utt2dur", folder / "utt2dur"]
+    tests = [int(line.split()[1][3]) + 1 for line in (folder / "trials").read_text().splitlines()]
+    found = conditional(folder, ["duration"], *options, edges=[3])["duration"]
+    assert {value: part["trials"] for value, part in found.items()} == {
+        "< 3 s": sum(seconds < 3 for seconds in tests),
+        ">= 3 s": sum(seconds >= 3 for seconds in tests),
+    }
+    metrics = json.loads((folder / "out.json").read_text())
+    assert {**metrics, "conditions": {}} == whole
+    with pytest.raises(DataError, match=r"m0-0 is not in .*utt2spk; add it"):
+        evaluate(folder)
+
+
+def test_trials_without_a_score_are_counted_and_logged(folder, caplog):
     lines = (folder / "good").read_text().splitlines(keepends=True)
     (folder / "good").write_text("".join(lines[5:]))
     metrics = evaluate(folder)
     assert (metrics["missing"], metrics["trials"]) == (5, 491)
+    assert "5 of 496 trials have no score" in caplog.text
 
 
 def compare(folder, *pairs) -> list[list[str]]:
@@ -98,14 +242,15 @@ def compare(folder, *pairs) -> list[list[str]]:
 def test_paired_rows_say_which_system_is_better_and_how_surely(folder):
     first, second, same = compare(folder, ("good", "worse"), ("worse", "good"), ("good", "good"))
     assert first[:3] == ["hard", "a/good", "b/worse"]
-    eer, base, difference, low, high, p_value = map(float, first[3:])
+    eer, base, difference, low, high, p_value, p_holm = map(float, first[3:])
     assert eer == evaluate(folder, "good")["eer"]
     assert base == evaluate(folder, "worse")["eer"]
     assert difference == eer - base
     assert low <= difference <= high < 0
     assert p_value < 0.05
+    assert p_holm == 3 * p_value
     assert np.allclose([float(x) for x in second[5:8]], [-difference, -high, -low])
-    assert [float(x) for x in same[5:]] == [0, 0, 0, 1]
+    assert [float(x) for x in same[5:]] == [0, 0, 0, 1, 1]
 
 
 def test_paired_systems_are_compared_on_the_trials_that_both_scored(folder, caplog):
@@ -115,6 +260,18 @@ def test_paired_systems_are_compared_on_the_trials_that_both_scored(folder, capl
     assert "3 trials" in caplog.text
 
 
+def test_trials_that_a_third_system_did_not_score_are_left_out_for_all(folder):
+    first = compare(folder, ("good", "worse"))[0]
+    lines = (folder / "worse").read_text().splitlines(keepends=True)
+    (folder / "third").write_text("".join(lines[40:]))
+    again = compare(folder, ("good", "worse"), ("good", "third"))[0]
+    assert again[3:8] != first[3:8]
+    for name in ("good", "worse", "trials"):
+        lines = (folder / name).read_text().splitlines(keepends=True)
+        (folder / name).write_text("".join(lines[40:]))
+    assert compare(folder, ("good", "worse"))[0][3:9] == again[3:9]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -122,7 +279,7 @@ def test_paired_systems_are_compared_on_the_trials_that_both_scored(folder, capl
         ("s0-0 s0-1 high", "good:497: expected"),
         ("s0-0 s0-1 nan", "good:497: the score"),
         ("s0-0 s0-1 99", "good:497: .* two different scores"),
-        ("s0-1 s0-0 1", "s0-1 s0-0 is no trial"),
+        ("s0-1 s0-0 1", "good:497: s0-1 s0-0 is no trial"),
     ],
 )
 def test_bad_score_files_are_refused_by_line(folder, line, message):
@@ -144,7 +301,14 @@ def test_trials_of_one_kind_or_of_unknown_speakers_are_refused(folder):
 
 
 @pytest.mark.parametrize(
-    "change", [{"bootstrap_samples": 0}, {"confidence": 1.0}, {"p_targets": [0.0]}, {"samples": 3}]
+    "change",
+    [
+        {"bootstrap_samples": 0},
+        {"confidence": 1.0},
+        {"p_targets": [0.0]},
+        {"samples": 3},
+        {"duration_edges": [4, 2]},
+    ],
 )
 def test_settings_out_of_range_are_refused(folder, change):
     with pytest.raises(ConfigError):

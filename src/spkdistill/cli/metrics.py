@@ -9,9 +9,11 @@ from spkdistill.errors import ConfigError
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add the subcommands of the metrics room."""
-    parser = commands.add_parser("metrics", help="EER, minDCF, DET curve and intervals of a score file")
+    parser = commands.add_parser("metrics", help="EER, DCF, Cllr, DET curve and intervals of a score file")
     parser.add_argument("--scores", required=True, type=Path, help="lines `enrol test score`")
     add_inputs(parser)
+    parser.add_argument("--spk2gender", type=Path, help="f or m of each speaker, for the condition sex")
+    parser.add_argument("--utt2dur", type=Path, help="seconds of each utterance, for the condition duration")
     parser.add_argument(
         "--output", required=True, type=Path, metavar="JSON", help="the metrics; rates are fractions"
     )
@@ -36,10 +38,16 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     """Add what both subcommands need."""
     parser.add_argument(
-        "--trials", required=True, type=Path, help="`enrol test target|nontarget` or `1|0 enrol test`"
+        "--trials",
+        required=True,
+        type=Path,
+        help="`enrol test target|nontarget`, `1|0 enrol test`, or with a header",
     )
     parser.add_argument(
         "--utt2spk", required=True, type=Path, help="the speaker of each utterance of the trials"
+    )
+    parser.add_argument(
+        "--enrol-spk2utt", type=Path, help="utterances of each model, where trials name models, not speakers"
     )
     add_settings(parser)
     parser.add_argument("--seed", required=True, type=int, help="of the resampling")
@@ -59,7 +67,17 @@ def run_metrics(options: argparse.Namespace) -> None:
     from spkdistill.settings import build
 
     settings = build(MetricsSettings, options.settings, "metrics")
-    evaluate(options.scores, options.trials, options.utt2spk, settings, options.seed, options.output)
+    evaluate(
+        options.scores,
+        options.trials,
+        options.utt2spk,
+        options.enrol_spk2utt,
+        options.spk2gender,
+        options.utt2dur,
+        settings,
+        options.seed,
+        options.output,
+    )
 
 
 def run_paired(options: argparse.Namespace) -> None:
@@ -69,4 +87,13 @@ def run_paired(options: argparse.Namespace) -> None:
 
     settings = build(MetricsSettings, options.settings, "metrics")
     name = options.name or options.trials.name
-    compare(options.pair, name, options.trials, options.utt2spk, settings, options.seed, options.output)
+    compare(
+        options.pair,
+        name,
+        options.trials,
+        options.utt2spk,
+        options.enrol_spk2utt,
+        settings,
+        options.seed,
+        options.output,
+    )

@@ -1,10 +1,13 @@
 """Error counts of scored trials at every threshold that matters.
 
-A trial is accepted when its score is at least the threshold. A threshold between two target scores is never
-better than the upper one, so the distinct target scores are all that is needed; tied scores are never split.
+A trial is accepted when its score is at least the threshold; tied scores are never split. A threshold between
+two target scores is never better than the upper one, and of target scores with no non-target between them the
+lowest is the best. These corners of the curve of errors are all that the least of any cost needs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -13,58 +16,39 @@ from spkdistill.errors import DataError
 
 @dataclass(frozen=True)
 class ErrorCounts:
-    """Errors at each threshold; leading axes are resamples, whose counts are weighted."""
+    """Errors at ascending thresholds; trials may be weighted by whole numbers."""
 
-    misses: np.ndarray  # (..., thresholds) targets below the threshold
-    false_alarms: np.ndarray  # (..., thresholds) non-targets at or above it
-    targets: np.ndarray  # (..., 1)
-    nontargets: np.ndarray  # (..., 1)
+    misses: np.ndarray  # (thresholds,) targets below the threshold
+    false_alarms: np.ndarray  # (thresholds,) non-targets at or above it
+    targets: int
+    nontargets: int
 
-    @property
+    @cached_property
     def p_miss(self) -> np.ndarray:
         """Share of the targets below each threshold."""
         return self.misses / self.targets
 
-    @property
+    @cached_property
     def p_fa(self) -> np.ndarray:
         """Share of the non-targets at or above each threshold, rounded as compute_min_dcf.py does."""
         return 1 - (self.nontargets - self.false_alarms) / self.nontargets
 
 
 class ScoredTrials:
-    """Scores (trials,) with labels (trials,), sorted once and then counted with any weights of the trials."""
+    """Sorted scores of either kind, and the thresholds to count at: the corners and what is `fixed`."""
 
-    def __init__(self, scores: np.ndarray, target: np.ndarray) -> None:
+    def __init__(self, scores: np.ndarray, target: np.ndarray, fixed: Sequence[float] = ()) -> None:
+        """`scores` and `target` (bool) are (trials,); DataError where one kind is absent."""
         for label, found in (("target", target.any()), ("non-target", not target.all())):
             if not found:
                 raise DataError(f"metrics: there is no scored {label} trial; error rates need both kinds")
-        order = np.argsort(scores, kind="stable")
-        self.scores = scores[order]
-        self.target_order = order[target[order]]
-        self.nontarget_order = order[~target[order]]
-        self.thresholds, self.first_target = np.unique(scores[self.target_order], return_index=True)
-        self.first_nontarget = np.searchsorted(scores[self.nontarget_order], self.thresholds)
+        self.targets, self.nontargets = np.sort(scores[target]), np.sort(scores[~target])
+        below = np.searchsorted(self.nontargets, self.targets)  # non-targets below each target
+        corner = np.append(True, below[1:] > below[:-1])
+        self.thresholds = np.union1d(self.targets[corner], fixed)
 
     def count(self) -> ErrorCounts:
         """The errors with every trial counted once."""
-        targets, nontargets = len(self.target_order), len(self.nontarget_order)
-        return ErrorCounts(
-            self.first_target, nontargets - self.first_nontarget, np.array([targets]), np.array([nontargets])
-        )
-
-    def count_weighted(self, target_weights: np.ndarray, nontarget_weights: np.ndarray) -> ErrorCounts:
-        """The errors with weights (resamples, targets) and (resamples, non-targets), in sorted order."""
-        targets, nontargets = below(target_weights), below(nontarget_weights)
-        return ErrorCounts(
-            targets[:, self.first_target],
-            nontargets[:, -1:] - nontargets[:, self.first_nontarget],
-            targets[:, -1:],
-            nontargets[:, -1:],
-        )
-
-
-def below(weights: np.ndarray) -> np.ndarray:
-    """Sums, (resamples, trials + 1), of the weights before each trial."""
-    sums = np.zeros((weights.shape[0], weights.shape[1] + 1))
-    np.cumsum(weights, axis=1, out=sums[:, 1:])
-    return sums
+        misses = np.searchsorted(self.targets, self.thresholds)
+        rejected = np.searchsorted(self.nontargets, self.thresholds)
+        return ErrorCounts(misses, len(self.nontargets) - rejected, len(self.targets), len(self.nontargets))

@@ -18,7 +18,7 @@ def det_curve(counts: ErrorCounts, points: int = 200) -> tuple[np.ndarray, np.nd
     return p_miss[chosen], p_fa[chosen]
 
 
-def logit(rate: np.ndarray, trials: np.ndarray) -> np.ndarray:
+def logit(rate: np.ndarray, trials: int) -> np.ndarray:
     """ln(p / (1 - p)), with 0 and 1 taken as half a trial from the end."""
     rate = rate.clip(0.5 / trials, 1 - 0.5 / trials)
     return np.log(rate / (1 - rate))

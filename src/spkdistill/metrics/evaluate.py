@@ -1,34 +1,33 @@
 """The stages `metrics` and `paired`: error rates of a score file, and differences between two systems."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from spkdistill.data.kaldi import read_table
-from spkdistill.data.trials import Trials, read_trials
-from spkdistill.errors import ConfigError, DataError, naming
-from spkdistill.files import read_text, write_json, write_tsv
-from spkdistill.metrics.bootstrap import interval, resampled_counts, two_sided_p
+from spkdistill.data.scores import match_scores, read_scores
+from spkdistill.data.trials import count_repeated
+from spkdistill.errors import ConfigError, naming
+from spkdistill.files import write_json, write_tsv
+from spkdistill.metrics.bootstrap import GroupedTrials, Weights, holm, interval, resample, two_sided_p
+from spkdistill.metrics.cllr import min_cllr
+from spkdistill.metrics.conditions import condition_values
 from spkdistill.metrics.counts import ScoredTrials
-from spkdistill.metrics.dcf import min_dcf
+from spkdistill.metrics.dcf import act_dcf, bayes_threshold, min_dcf
 from spkdistill.metrics.det import det_curve
 from spkdistill.metrics.eer import eer, eer_hull, eer_threshold
+from spkdistill.metrics.histogram import histogram
+from spkdistill.metrics.labelled import LabelledTrials, read_labelled
 from spkdistill.seeds import generator
 
 PAIRED_COLUMNS = [
-    "trials",
-    "system",
-    "baseline",
-    "eer_system",
-    "eer_baseline",
-    "difference",
-    "low",
-    "high",
-    "p_value",
+    *("trials", "system", "baseline", "eer_system", "eer_baseline"),
+    *("difference", "low", "high", "p_value", "p_holm"),
 ]
 
 log = logging.getLogger(__name__)
@@ -36,77 +35,149 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MetricsSettings:
-    """Resamples, share of them inside an interval, and target priors of minDCF."""
+    """Resamples, the share of them inside an interval, target priors of DCF, conditions to measure alone."""
 
     bootstrap_samples: int
     confidence: float
     p_targets: tuple[float, ...]
+    conditions: tuple[str, ...]  # sex, duration, or columns of the trials
+    duration_edges: tuple[float, ...]  # seconds, ascending
 
     def __post_init__(self) -> None:
         if self.bootstrap_samples < 1 or not 0 < self.confidence < 1:
             raise ConfigError("metrics: bootstrap_samples is 1 or more, and confidence between 0 and 1")
         if not all(isinstance(p, int | float) and 0 < p < 1 for p in self.p_targets):
             raise ConfigError(f"metrics.p_targets: priors lie between 0 and 1, found {self.p_targets}")
-
-
-@dataclass(frozen=True)
-class LabelledTrials:
-    """Trials with the speakers of their sides."""
-
-    trials: Trials
-    speakers: np.ndarray  # (trials, 2) str
+        edges = self.duration_edges
+        if not all(isinstance(edge, int | float) and edge > 0 for edge in edges) or any(
+            low >= high for low, high in pairwise(edges)
+        ):
+            raise ConfigError(f"metrics.duration_edges: seconds above 0, ascending, found {edges}")
 
 
 def evaluate(
     scores_path: Path,
     trials_path: Path,
     utt2spk_path: Path,
+    enrol_spk2utt_path: Path | None,
+    spk2gender_path: Path | None,
+    utt2dur_path: Path | None,
     settings: MetricsSettings,
     seed: int,
     output: Path,
 ) -> None:
-    """Write the error rates (fractions) of a score file, with intervals, as JSON."""
-    labelled = read_labelled(trials_path, utt2spk_path)
+    """Write the error rates (fractions) of a score file, with intervals, as JSON.
+
+    enrol_spk2utt is needed where trials name models that are no speakers, spk2gender and utt2dur for the
+    conditions sex and duration (ConfigError).
+    """
+    labelled = read_labelled(trials_path, utt2spk_path, enrol_spk2utt_path)
     scores = match_scores(read_scores(scores_path), labelled.trials, scores_path)
+    conditions = {
+        name: condition_values(name, labelled, settings.duration_edges, spk2gender_path, utt2dur_path)
+        for name in settings.conditions
+    }
+    scored = ~np.isnan(scores)
+    missing = int(np.count_nonzero(~scored))
+    if missing:
+        log.warning("%s: %d of %d trials have no score and are left out", scores_path, missing, len(scores))
     with naming(scores_path):
-        metrics = measure(labelled, scores, settings, seed)
-    write_json(output, metrics)
+        metrics = measure(labelled.select(scored), scores[scored], settings, seed)
+    metrics["conditions"] = {
+        name: measure_values(labelled, scores, values, settings, seed, name)
+        for name, values in conditions.items()
+    }
+    write_json(output, {**metrics, "missing": missing})
 
 
 def measure(
     labelled: LabelledTrials, scores: np.ndarray, settings: MetricsSettings, seed: int
 ) -> dict[str, Any]:
-    """The contents of a metrics file, from scores (trials,) with NaN where there is none."""
-    scored = ~np.isnan(scores)
-    target = labelled.trials.target[scored]
-    system = ScoredTrials(scores[scored], target)
-    names, speakers = np.unique(labelled.speakers[scored], return_inverse=True)
-    counts = system.count()
-    rng = generator(seed, "metrics")
-    blocks = [
-        np.stack([eer(block), *(min_dcf(block, p) for p in settings.p_targets)])
-        for (block,) in resampled_counts([system], speakers.reshape(-1, 2), settings.bootstrap_samples, rng)
-    ]
-    intervals = [interval(values, settings.confidence) for values in np.concatenate(blocks, axis=1)]
-    p_miss, p_fa = det_curve(counts)
+    """The metrics of all trials from their scores, (trials,)."""
+    target = labelled.trials.target
+    system = ScoredTrials(scores, target)
+    p_miss, p_fa = det_curve(system.count())
     return {
-        "trials": len(target),
-        "targets": int(target.sum()),
-        "nontargets": int((~target).sum()),
-        "speakers": len(names),
-        "missing": int((~scored).sum()),
-        "eer": float(eer(counts)),
-        "eer_low": intervals[0][0],
-        "eer_high": intervals[0][1],
-        "eer_hull": eer_hull(counts),
-        "threshold_eer": eer_threshold(counts, system.thresholds),
-        "min_dcf": {
-            f"{p:g}": {"value": float(min_dcf(counts, p)), "low": low, "high": high}
-            for p, (low, high) in zip(settings.p_targets, intervals[1:], strict=True)
-        },
+        **count(labelled),
+        **error_rates(labelled, scores, settings, generator(seed, "metrics")),
+        "duplicates": count_repeated(labelled.trials.pairs),
+        "eer_hull": eer_hull(system),
+        "threshold_eer": eer_threshold(system),
+        "min_cllr": min_cllr(system),
         "det": {"p_miss": p_miss.tolist(), "p_fa": p_fa.tolist()},
+        "histogram": histogram(scores, target),
         "bootstrap_samples": settings.bootstrap_samples,
         "confidence": settings.confidence,
+    }
+
+
+def measure_values(
+    labelled: LabelledTrials,
+    scores: np.ndarray,
+    values: pd.Categorical,
+    settings: MetricsSettings,
+    seed: int,
+    condition: str,
+) -> dict[str, dict[str, Any]]:
+    """The metrics of the scored trials with each value of a condition; null where one kind is absent."""
+    measured = {}
+    for code, value in enumerate(values.categories):
+        keep = (values.codes == code) & ~np.isnan(scores)
+        if keep.any():
+            part = labelled.select(keep)
+            counts = count(part)
+            if counts["targets"] and counts["nontargets"]:
+                rng = generator(seed, "metrics", f"{condition}/{value}")
+                measured[value] = counts | error_rates(part, scores[keep], settings, rng)
+            else:
+                rates = dict.fromkeys(("eer", "eer_low", "eer_high", "min_dcf", "act_dcf", "cllr"))
+                absent = "target" if counts["nontargets"] else "nontarget"
+                measured[value] = counts | rates | {"note": f"no {absent} trials"}
+    return measured
+
+
+def count(labelled: LabelledTrials) -> dict[str, int]:
+    """How many trials of either kind there are, and of how many speakers."""
+    targets = int(np.count_nonzero(labelled.trials.target))
+    return {
+        "trials": len(labelled.trials),
+        "targets": targets,
+        "nontargets": len(labelled.trials) - targets,
+        "speakers": len(np.unique(labelled.speakers)),
+    }
+
+
+def error_rates(
+    labelled: LabelledTrials, scores: np.ndarray, settings: MetricsSettings, rng: np.random.Generator
+) -> dict[str, Any]:
+    """EER, minDCF, actDCF and Cllr, each with its interval."""
+    priors, target = settings.p_targets, labelled.trials.target
+    bayes = [bayes_threshold(p) for p in priors]
+    trials = ScoredTrials(scores, target, fixed=bayes)
+    at = np.searchsorted(trials.thresholds, bayes)
+    system = GroupedTrials(scores, target, labelled.sides(), trials.thresholds)
+
+    def rates(weights: Weights) -> list[float]:
+        counts = weights.counts
+        least = [min_dcf(counts, p) for p in priors]
+        actual = [act_dcf(counts, p, index) for p, index in zip(priors, at, strict=True)]
+        return [eer(counts), weights.cllr(), *least, *actual]
+
+    values = rates(system.weigh(np.ones(system.speakers + 1, dtype=np.int32)))
+    resampled = [rates(weights) for (weights,) in resample([system], settings.bootstrap_samples, rng)]
+    bounds = [interval(row, settings.confidence) for row in np.transpose(resampled)]
+    found = [
+        {"value": value, "low": low, "high": high} for value, (low, high) in zip(values, bounds, strict=True)
+    ]
+    rate, cllr, *costs = found
+    names = [f"{p:g}" for p in priors]
+    return {
+        "eer": rate["value"],
+        "eer_low": rate["low"],
+        "eer_high": rate["high"],
+        "cllr": cllr,
+        "min_dcf": dict(zip(names, costs[: len(names)], strict=True)),
+        "act_dcf": dict(zip(names, costs[len(names) :], strict=True)),
     }
 
 
@@ -115,79 +186,51 @@ def compare(
     name: str,
     trials_path: Path,
     utt2spk_path: Path,
+    enrol_spk2utt_path: Path | None,
     settings: MetricsSettings,
     seed: int,
     output: Path,
 ) -> None:
-    """Write a row for each pair of (system, its scores) and (baseline, its scores), as `difference` says."""
-    labelled = read_labelled(trials_path, utt2spk_path)
-    paths = dict.fromkeys(path for pair in pairs for _, path in pair)
-    scores = {path: match_scores(read_scores(path), labelled.trials, path) for path in paths}
-    rows = [
-        [name, system, baseline, *difference(labelled, scores[path], scores[base_path], settings, seed)]
-        for (system, path), (baseline, base_path) in pairs
-    ]
-    write_tsv(output, PAIRED_COLUMNS, rows)
+    """Write a row for each pair of (system, its scores) and (baseline, its scores), as PAIRED_COLUMNS say.
 
-
-def difference(
-    labelled: LabelledTrials, scores: np.ndarray, baseline: np.ndarray, settings: MetricsSettings, seed: int
-) -> list[float]:
-    """EER of a system and of its baseline on the trials that both scored, difference, interval, two-sided p.
-
-    Both are resampled with the same draws of speakers, so what the two share does not widen the interval.
+    p_value is two-sided, p_holm adjusted for the number of rows. Trials that one of all the systems did not
+    score are left out for all.
     """
-    common = ~np.isnan(scores) & ~np.isnan(baseline)
+    labelled = read_labelled(trials_path, utt2spk_path, enrol_spk2utt_path)
+    paths = list(dict.fromkeys(path for pair in pairs for _, path in pair))
+    scores = [match_scores(read_scores(path), labelled.trials, path) for path in paths]
+    common = ~np.isnan(scores).any(axis=0)
     if not common.all():
         log.warning("paired: %d trials that one system did not score are left out", np.count_nonzero(~common))
-    systems = [ScoredTrials(values[common], labelled.trials.target[common]) for values in (scores, baseline)]
-    speakers = np.unique(labelled.speakers[common], return_inverse=True)[1].reshape(-1, 2)
     rng = generator(seed, "metrics")
-    resampled = resampled_counts(systems, speakers, settings.bootstrap_samples, rng)
-    differences = np.concatenate([eer(block) - eer(base_block) for block, base_block in resampled])
-    values = [float(eer(system.count())) for system in systems]
-    low, high = interval(differences, settings.confidence)
-    return [*values, values[0] - values[1], low, high, two_sided_p(differences)]
-
-
-def read_labelled(trials_path: Path, utt2spk_path: Path) -> LabelledTrials:
-    """Trials and the speakers of their sides; a side is an utterance of utt2spk, or itself a speaker."""
-    trials, utt2spk = read_trials(trials_path), read_table(utt2spk_path)
-    speaker_of = {speaker: speaker for speaker in utt2spk.values()} | utt2spk
-    try:
-        speakers = [[speaker_of[name] for name in side] for side in (trials.enrol, trials.test)]
-    except KeyError as error:
-        raise DataError(
-            f"{trials_path}: {error.args[0]} is not in {utt2spk_path}; add it or remove the trial"
-        ) from None
-    return LabelledTrials(trials, np.array(speakers).T)
-
-
-def read_scores(path: Path) -> dict[tuple[str, str], float]:
-    """The score of each (enrol, test) of a file of lines "enrol test score"."""
-    scores: dict[tuple[str, str], float] = {}
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        try:
-            enrol, test, text = line.split()
-            score = float(text)
-        except ValueError:
-            raise DataError(f"{path}:{number}: expected `enrol test score`, found {line!r}") from None
-        if not np.isfinite(score):
-            raise DataError(f"{path}:{number}: the score of {enrol} {test} is {text}; score the trials again")
-        if scores.setdefault((enrol, test), score) != score:
-            raise DataError(
-                f"{path}:{number}: {enrol} {test} has two different scores; score the trials again"
-            )
-    return scores
-
-
-def match_scores(scores: Mapping[tuple[str, str], float], trials: Trials, path: Path) -> np.ndarray:
-    """Scores (trials,) in the order of the trials, NaN where there is none; DataError for one of no trial."""
-    pairs = list(zip(trials.enrol, trials.test, strict=True))
-    unknown = scores.keys() - set(pairs)
-    if unknown:
-        enrol, test = min(unknown)
-        raise DataError(
-            f"{path}: {enrol} {test} is no trial of the list ({len(unknown)} such scores); score it again"
+    with naming(trials_path):
+        values, resampled = resampled_eers(
+            labelled.select(common), [row[common] for row in scores], settings.bootstrap_samples, rng
         )
-    return np.array([scores.get(pair, np.nan) for pair in pairs])
+    rows = []
+    for (system, path), (baseline, base_path) in pairs:
+        one, other = paths.index(path), paths.index(base_path)
+        differences = resampled[one] - resampled[other]
+        low, high = interval(differences, settings.confidence)
+        both = [values[one], values[other], values[one] - values[other]]
+        rows.append([name, system, baseline, *both, low, high, two_sided_p(differences)])
+    adjusted = holm([row[-1] for row in rows])
+    write_tsv(output, PAIRED_COLUMNS, [[*row, p] for row, p in zip(rows, adjusted, strict=True)])
+
+
+def resampled_eers(
+    labelled: LabelledTrials, scores: Sequence[np.ndarray], samples: int, rng: np.random.Generator
+) -> tuple[list[float], np.ndarray]:
+    """The EER of each system, and (systems, samples) of them on resampled speakers.
+
+    All are resampled with the same draws of speakers, so what they share does not widen their differences.
+    """
+    target, sides = labelled.trials.target, labelled.sides()
+    trials = [ScoredTrials(row, target) for row in scores]
+    systems = [
+        GroupedTrials(row, target, sides, one.thresholds) for one, row in zip(trials, scores, strict=True)
+    ]
+    drawn = [
+        [eer(weights.counts) for weights in of_systems] for of_systems in resample(systems, samples, rng)
+    ]
+    return [eer(one.count()) for one in trials], np.transpose(drawn)
