@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from scipy.optimize import minimize
 from scipy.stats import norm
 
@@ -16,10 +17,14 @@ from spkdistill.cli.report import by_name
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.metrics.evaluate import PAIRED_COLUMNS
 from spkdistill.report import tables
-from spkdistill.report.inputs import read_report
+from spkdistill.report.backends import backends
+from spkdistill.report.calibration import calibration
+from spkdistill.report.conditions import conditions
+from spkdistill.report.histograms import bayes_lines, draw_scores
+from spkdistill.report.inputs import BackendSettings, read_report
 from spkdistill.report.numbers import count, probability
 from spkdistill.report.page import write_page
-from spkdistill.report.plots import det_plots, size_scatter, spread
+from spkdistill.report.plots import PLAIN, det_plots, size_scatter, spread
 from spkdistill.report.sentences import trials_sentences
 from spkdistill.report.summary import terminal_summary, write_summary
 
@@ -36,6 +41,16 @@ STUDENTS = {  # name: objective, targets, baseline, parameters, EER
 }
 TEACHER_PARAMETERS, TEACHER_WITH_HEAD, TEACHER_EER = 4_219_868, 8_239_223, 0.0280
 PRIORS = ("0.01", "0.05", "0.001")
+BACKENDS = ("cosine", "plda", "calibrated")
+COUNTS = {
+    "trials": 6000,
+    "targets": 3000,
+    "nontargets": 3000,
+    "speakers": 30,
+    "missing": 0,
+    "duplicates": 0,
+    "bootstrap_samples": 1000,
+}
 
 
 def write_json(path: Path, value) -> None:
@@ -60,16 +75,20 @@ class Run:
         self.settings = {
             "run": "demo",
             "models": models,
-            "backends": ["cosine", "plda"],
+            "backends": {
+                "cosine": backend("cosine"),
+                "plda": backend("plda"),
+                "calibrated": backend("fusion", systems=["plda"], calibrated_on="dev"),
+            },
             "trials": ["trials", "hard"],
         }
         self.metrics, self.models, self.logs = {}, {}, {}
         self.paired = [folder / "paired.tsv"]
         for name in models:
             self.write_model(name)
-            for backend in ("cosine", "plda"):
+            for backend_name in BACKENDS:
                 for trials in ("trials", "hard"):
-                    self.write_metrics(name, backend, trials)
+                    self.write_metrics(name, backend_name, trials)
         self.write_paired()
         self.write_logs()
         self.rejected = {"extract/train": folder / "rejected.tsv", "extract/eval": folder / "empty.tsv"}
@@ -85,7 +104,7 @@ class Run:
     def eer(self, name: str, backend: str, trials: str) -> float:
         """The EER that this run gives a system."""
         eer = TEACHER_EER if name == "xvector" else STUDENTS[name][4]
-        return round(eer * (1.0 if backend == "plda" else 1.13) * (1.0 if trials == "trials" else 1.31), 5)
+        return round(eer * (1.13 if backend == "cosine" else 1.0) * (1.0 if trials == "trials" else 1.31), 5)
 
     def write_model(self, name: str) -> None:
         """A config.json with its cost."""
@@ -98,46 +117,57 @@ class Run:
         )
 
     def write_metrics(self, name: str, backend: str, trials: str) -> None:
-        """Metrics of two unit Gaussians, whose EER and DET curve (a straight line) have closed forms."""
+        """Metrics of two Gaussians of unit variance, whose EER, DET curve and histogram have closed forms."""
         eer = self.eer(name, backend, trials)
         separation = -2 * norm.ppf(eer)
-        thresholds = np.linspace(-4, 8, 60)
-        det = {
-            "p_miss": norm.cdf((thresholds - separation) * 1.0).tolist(),
-            "p_fa": norm.sf(thresholds).tolist(),
-        }
-        costs = {p: {"value": 9 * eer, "low": 8 * eer, "high": 10 * eer} for p in PRIORS}
-        counts = {
-            "trials": 6000,
-            "targets": 3000,
-            "nontargets": 3000,
-            "speakers": 30,
-            "missing": 0,
-            "bootstrap_samples": 1000,
-        }
-        rates = {
+        edges = np.linspace(-4, separation + 4, 60)
+        metrics = {
+            **COUNTS,
             "eer": eer,
             "eer_low": eer * 0.9,
             "eer_high": eer * 1.12,
-            "eer_hull": eer,
+            "eer_hull": eer * 0.99,
+            "threshold_eer": separation / 2,
             "confidence": 0.95,
+            "min_dcf": {p: {"value": 9 * eer, "low": 8 * eer, "high": 10 * eer} for p in PRIORS},
+            "act_dcf": {p: {"value": 11 * eer, "low": 10 * eer, "high": 12 * eer} for p in PRIORS},
+            "cllr": {"value": 4 * eer, "low": 3.5 * eer, "high": 4.5 * eer},
+            "min_cllr": 3.4 * eer,
+            "det": {"p_miss": norm.cdf(edges - separation).tolist(), "p_fa": norm.sf(edges).tolist()},
+            "histogram": {
+                "edges": edges.tolist(),
+                "targets": np.diff(3000 * norm.cdf(edges - separation)).round().tolist(),
+                "nontargets": np.diff(3000 * norm.cdf(edges)).round().tolist(),
+            },
+            "conditions": {
+                "sex": {
+                    "female": condition(1200, 800, eer * 0.8),
+                    "male": condition(1800, 900, eer * 1.1),
+                    "mixed": condition(0, 1300, None, "no target trials"),
+                },
+                "seconds": {
+                    "10-20": condition(900, 800, eer * 0.7),
+                    "<2": condition(1000, 1200, eer * 1.3),
+                    "2-10": condition(1100, 1000, eer),
+                },
+            },
         }
         path = self.folder / f"{name}.{backend}.{trials}.json"
-        write_json(path, {**counts, **rates, "min_dcf": costs, "det": det})
+        write_json(path, metrics)
         self.metrics[f"{name}/{backend}/{trials}"] = path
 
-    def write_paired(self, p_value: float = 0.31) -> None:
-        """Tests of each student against the teacher (with this p-value) and its baseline (p = 0.002)."""
+    def write_paired(self, p_holm: float = 0.31) -> None:
+        """Tests of each student against the teacher (with this adjusted p) and its baseline (0.02)."""
         rows = []
         for trials in ("trials", "hard"):
-            for backend in ("cosine", "plda"):
+            for backend in BACKENDS:
                 for name, student in STUDENTS.items():
                     for other in filter(None, ("xvector", student[2])):
                         a, b = self.eer(name, backend, trials), self.eer(other, backend, trials)
-                        p = p_value if other == "xvector" else 0.002
+                        adjusted = p_holm if other == "xvector" else 0.02
                         system, baseline = f"{name}/{backend}", f"{other}/{backend}"
                         ends = [a - b - 0.004, a - b + 0.005]
-                        rows.append([trials, system, baseline, a, b, a - b, *ends, p])
+                        rows.append([trials, system, baseline, a, b, a - b, *ends, 0.002, adjusted])
         write_tsv(self.paired[0], PAIRED_COLUMNS, rows)
 
     def write_logs(self) -> None:
@@ -170,9 +200,23 @@ def model(role, arch, objective, targets, teacher, baseline):
     return dict(zip(keys, (role, arch, objective, targets, teacher, baseline), strict=True))
 
 
+def backend(kind, norm=None, systems=(), calibrated_on=None, adapted_to=None):
+    """The settings of one back-end."""
+    keys = ("kind", "norm", "systems", "calibrated_on", "adapted_to")
+    return dict(zip(keys, (kind, norm, list(systems), calibrated_on, adapted_to), strict=True))
+
+
+def condition(targets, nontargets, eer, note=None):
+    """One value of a condition in a metrics file."""
+    counts = {"trials": targets + nontargets, "targets": targets, "nontargets": nontargets, "speakers": 12}
+    if note:
+        return {**counts, "eer": None, "eer_low": None, "eer_high": None, "note": note}
+    return {**counts, "eer": eer, "eer_low": 0.8 * eer, "eer_high": 1.2 * eer}
+
+
 @pytest.fixture
 def run(tmp_path) -> Run:
-    """A teacher and nine students, two back-ends, two trial lists."""
+    """A teacher and nine students, three back-ends, two trial lists."""
     return Run(tmp_path)
 
 
@@ -258,7 +302,7 @@ def move_model(run, old, new):
 def test_results_table_shows_the_numbers_of_the_metrics_files(run, page):
     rows = Tables(page).rows
     for name in run.settings["models"]:
-        for backend in ("cosine", "plda"):
+        for backend in BACKENDS:
             for trials in ("trials", "hard"):
                 eer = run.eer(name, backend, trials)
                 costs = [f"{9 * eer:.3f}"] * 3
@@ -271,11 +315,13 @@ def test_summary_holds_every_system_with_exact_rates_and_published_reductions(ru
     write_summary(run.read(), tmp_path / "summary.tsv")
     header, *rows = [line.split("\t") for line in (tmp_path / "summary.tsv").read_text().splitlines()]
     rows = [dict(zip(header, row, strict=True)) for row in rows]
-    assert len(rows) == 10 * 2 * 2
+    assert len(rows) == 10 * 3 * 2
     for row in rows:
         eer = run.eer(row["model"], row["backend"], row["trials"])
         assert float(row["eer"]) == pytest.approx(eer, abs=5e-7)
-        assert float(row["min_dcf_0.001"]) == pytest.approx(9 * eer, abs=5e-7)
+        measured = {"min_dcf_0.001": 9, "act_dcf_0.001": 11, "cllr": 4, "min_cllr": 3.4}
+        for column, factor in measured.items():
+            assert float(row[column]) == pytest.approx(factor * eer, abs=1e-6)
         assert (row["reduction_with_head"] == "") == (row["role"] == "teacher")
     saved = {row["model"]: f"{100 * float(row['reduction_with_head'] or 0):.1f}" for row in rows}
     # arXiv 2303.01125: embeddings of 512, 1500 and 3036 against the x-vector network with its softmax layer
@@ -283,10 +329,10 @@ def test_summary_holds_every_system_with_exact_rates_and_published_reductions(ru
 
 
 @pytest.mark.parametrize(
-    ("p_value", "told"), [(0.31, "no significant difference"), (0.05, "no significant difference")]
+    ("p_holm", "told"), [(0.31, "no significant difference"), (0.05, "no significant difference")]
 )
-def test_a_difference_that_may_be_chance_is_not_called_one(run, p_value, told):
-    run.write_paired(p_value)
+def test_a_difference_that_may_be_chance_among_so_many_is_not_called_one(run, p_holm, told):
+    run.write_paired(p_holm)  # each of them would be one if it were alone: p = 0.002
     against = [line for line in opening(run) if line.startswith("fc8-all against its teacher")]
     assert len(against) == 2
     assert all(told in line and "significantly" not in line for line in against)
@@ -327,6 +373,129 @@ def test_best_student_is_that_of_the_lowest_eer_with_its_back_end(run):
     assert best[1].endswith("EER 0.10 % (0.00 to 0.20) with cosine.")
 
 
+def rows_of(markup: str) -> list[list[str]]:
+    """The cells of the tables of a part of the page, headings left out."""
+    return [row for row in Tables(markup).rows if any(row)]
+
+
+def test_calibration_shows_cllr_and_actual_cost_of_log_likelihood_ratios_only(run):
+    run.settings["backends"]["plda"]["norm"] = (
+        "AS-norm, top 300"  # the best back-end; of equal ones the first
+    )
+    rows = [row for row in rows_of(calibration(run.read())) if row[0] == "fc8-wide"]
+    eer = run.eer("fc8-wide", "plda", "trials")
+    hull = f"{99 * eer:.2f}"
+    least, cost, lowest = f"{9 * eer:.3f}", f"{11 * eer:.3f}", f"{3.4 * eer:.3f}"
+    ends = f"{3.5 * eer:.3f} – {4.5 * eer:.3f}"
+    loss = f"{0.6 * eer:.3f}"
+    assert rows[0] == ["fc8-wide", "plda", *[least, "–"] * 3, "–", "–", lowest, "–", hull]
+    assert rows[1] == [
+        *("fc8-wide", "calibrated", *[least, cost] * 3),
+        *(f"{4 * eer:.3f}", ends, lowest, loss, hull),
+    ]
+    assert len(rows) == 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "norm", "expected"),
+    [
+        *(("cosine", None, False), ("cosine", "AS-norm, top 300", False)),
+        *(("plda", None, True), ("plda", "AS-norm, top 300", False), ("fusion", None, True)),
+    ],
+)
+def test_scores_that_are_log_likelihood_ratios(kind, norm, expected):
+    assert BackendSettings(kind, norm, (), None, None).gives_llrs == expected
+
+
+def test_conditions_show_their_eers_and_why_there_is_none(run):
+    page = conditions(run.read())
+    eer = run.eer("fc8-wide", "plda", "hard")
+
+    def shown(factor, low, high):
+        value = factor * eer
+        return f"{100 * value:.2f} [{100 * low * value:.2f}, {100 * high * value:.2f}]"
+
+    rows = [row for row in rows_of(page) if row[0] == "fc8-wide"]
+    everything = shown(1, 0.9, 1.12)
+    durations = [shown(factor, 0.8, 1.2) for factor in (1.3, 1.0, 0.7)]  # "<2" goes before "10-20"
+    assert rows[2] == ["fc8-wide", "plda", everything, *durations]
+    sexes = [shown(factor, 0.8, 1.2) for factor in (0.8, 1.1)]
+    assert rows[3] == ["fc8-wide", "plda", everything, *sexes, "no target trials"]
+    assert page.index("1,000 + 1,200") < page.index("1,100 + 1,000") < page.index("900 + 800")
+    assert "nan" not in page.lower()
+
+
+def test_a_value_that_a_system_has_no_scores_for_has_no_eer(run):
+    damage(run.metrics["fc8-all/plda/trials"], lambda data: data["conditions"]["sex"].pop("male"))
+    rows = [row for row in rows_of(conditions(run.read())) if row[0] == "fc8-all"]
+    assert rows[1][4] == "no trials"
+
+
+def test_a_run_without_conditions_has_no_such_section(run):
+    for path in run.metrics.values():
+        damage(path, lambda data: data.update(conditions={}))
+    assert conditions(run.read()) is None
+
+
+def test_back_ends_are_described_and_compared_by_their_mean_eer(run):
+    run.settings["backends"]["plda"] |= {"norm": "AS-norm, top 300", "adapted_to": "dev"}
+    damage(
+        run.metrics["fc8-all/cosine/hard"], lambda data: data.update(eer=0.001, eer_low=0.0, eer_high=0.002)
+    )
+    described, compared = rows_of(backends(run.read()))[:3], rows_of(backends(run.read()))[3:]
+    assert described == [
+        ["cosine", "cosine", "none", "", "training set", "no log-likelihood ratios"],
+        ["plda", "PLDA", "AS-norm, top 300", "", "training set, adapted to dev", "no log-likelihood ratios"],
+        ["calibrated", "logistic calibration", "none", "plda", "trial list dev", "log-likelihood ratios"],
+    ]
+    sums = {
+        (name, trials): sum(run.eer(model, name, trials) for model in run.settings["models"])
+        for name in BACKENDS
+        for trials in ("trials", "hard")
+    }
+    sums["cosine", "hard"] += 0.001 - run.eer("fc8-all", "cosine", "hard")
+    text = {key: f"{100 * total / 10:.2f}" for key, total in sums.items()}
+    assert compared == [
+        ["cosine", text["cosine", "trials"], "0 of 10", text["cosine", "hard"], "1 of 10"],
+        ["plda", text["plda", "trials"], "10 of 10", text["plda", "hard"], "9 of 10"],
+        ["calibrated", text["calibrated", "trials"], "0 of 10", text["calibrated", "hard"], "0 of 10"],
+    ]
+
+
+@pytest.mark.parametrize(("normalised", "priors"), [(None, [0.001, 0.01, 0.05]), ("AS-norm, top 300", [])])
+def test_histograms_are_densities_with_the_thresholds_that_mean_something(run, normalised, priors):
+    run.settings["backends"]["plda"]["norm"] = normalised
+    axes = Figure().subplots()
+    draw_scores(axes, run.read(), "trials", "fc8-all", bayes_lines(["0.001", "0.01", "0.05"]))
+    drawn = [patch.get_data() for patch in axes.patches]
+    assert len(drawn) == 4  # each class filled and outlined
+    for density, edges, _ in drawn:
+        assert np.sum(density * np.diff(edges)) == pytest.approx(1)
+    separation = -2 * norm.ppf(run.eer("fc8-all", "plda", "trials"))
+    lines = [line.get_xdata()[0] for line in axes.lines]
+    assert lines == pytest.approx([separation / 2, *(np.log((1 - p) / p) for p in priors)])
+
+
+def test_the_table_of_results_shows_the_best_back_ends_before_all(run):
+    rows = rows_of(tables.results(run.read()))
+    assert [row[2] for row in rows[:10]] == ["plda"] * 10
+    assert len(rows) == 2 * (10 + 30)
+
+
+def test_paired_table_shows_both_p_values_and_first_the_best_back_ends(run):
+    page = tables.comparisons(run.read())
+    rows = rows_of(page)
+    against_itself, others, against_teacher = rows[:7], rows[7:21], rows[21:30]
+    assert {(row[1], *row[8:]) for row in against_itself} == {
+        ("plda", "0.002", "0.02", "significantly lower EER")
+    }
+    assert {row[1] for row in others} == {"cosine", "calibrated"}
+    assert {(row[1], *row[8:]) for row in against_teacher} == {
+        ("plda", "0.002", "0.31", "no significant difference")
+    }
+    assert page.count("verdict faint") == page.count(f'fill="{PLAIN}"') == 2 * 3 * 9  # against the teacher
+
+
 def test_every_rejected_entry_is_listed_or_counted(run):
     rows = [[f"utt{index:04d}", "truncated"] for index in range(1203)]
     write_tsv(run.rejected["extract/train"], ["utterance", "reason"], rows)
@@ -344,7 +513,8 @@ def test_log_columns_are_drawn_by_kind(page):
 
 
 def test_a_run_of_one_model_without_tests_or_logs_has_a_report(run, tmp_path):
-    run.settings |= {"models": {"fc8-none": run.settings["models"]["fc8-none"]}, "backends": ["plda"]}
+    run.settings |= {"models": {"fc8-none": run.settings["models"]["fc8-none"]}}
+    run.settings |= {"backends": {"plda": run.settings["backends"]["plda"]}}
     run.models = {"fc8-none": run.models["fc8-none"]}
     run.metrics = {name: path for name, path in run.metrics.items() if name.startswith("fc8-none/plda")}
     run.logs, run.paired, run.rejected, run.manifests = {}, [], {}, {}
@@ -386,6 +556,21 @@ def damage(path: Path, change) -> None:
         (lambda data: data.update(min_dcf={}), "'min_dcf' is empty"),
         (lambda data: data["min_dcf"].pop("0.01"), "disagree on the priors"),
         (lambda data: data["det"]["p_fa"].pop(), "60 miss rates but 59"),
+        (lambda data: data["act_dcf"].pop("0.01"), "'min_dcf' and 'act_dcf' disagree on the priors"),
+        (lambda data: data.pop("min_cllr"), "'min_cllr' is missing"),
+        (lambda data: data["cllr"].update(high=None), ":cllr: 'high' should be a finite number, found null"),
+        (lambda data: data["histogram"]["targets"].pop(), ":histogram: expected rising edges and a count"),
+        (lambda data: data["histogram"]["edges"].reverse(), ":histogram: expected rising edges and a count"),
+        (lambda data: data["histogram"].update(targets=[0] * 59), ":histogram: expected scores of both"),
+        (
+            lambda data: data["conditions"]["sex"]["mixed"].pop("note"),
+            "conditions.sex.mixed: 'note' is missing",
+        ),
+        (
+            lambda data: data["conditions"]["sex"]["male"].update(eer=2),
+            "conditions.sex.male: 'eer' should be",
+        ),
+        (lambda data: data["conditions"].update(sex=[1]), "conditions: 'sex' should be dict, found [1]"),
     ],
 )
 def test_malformed_metrics_are_refused_in_one_line(run, tmp_path, change, message):
@@ -431,6 +616,20 @@ def test_settings_must_refer_to_models_of_the_run(run):
         run.read()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "svm"}, r"report\.backends\.calibrated\.kind: 'svm' is none of cosine, plda, fusion"),
+        ({"systems": ["gone"]}, r"report\.backends\.calibrated\.systems: 'gone' is not a back-end"),
+        ({"calibrated_on": "hard"}, r"report\.trials: hard cannot judge calibrated, which learnt on it"),
+    ],
+)
+def test_back_ends_must_be_known_and_judged_on_trials_that_they_have_not_learnt_on(run, change, message):
+    run.settings["backends"]["calibrated"] |= change
+    with pytest.raises(ConfigError, match=message):
+        run.read()
+
+
 def test_terminal_summary_has_one_aligned_row_for_each_model(run, tmp_path):
     write_summary(run.read(), tmp_path / "summary.tsv")
     text = terminal_summary(tmp_path / "summary.tsv", every_backend=False, report="report/index.html")
@@ -445,7 +644,7 @@ def test_terminal_summary_has_one_aligned_row_for_each_model(run, tmp_path):
     assert max(map(len, block)) <= 120
     assert text.endswith("Report: report/index.html")
     everything = terminal_summary(tmp_path / "summary.tsv", every_backend=True, report=None)
-    assert len(everything.split("\n\n")[1].splitlines()) == 3 + 20
+    assert len(everything.split("\n\n")[1].splitlines()) == 3 + 30
 
 
 def test_terminal_summary_ranks_students_by_the_eer_that_it_shows(tmp_path, run):
@@ -463,6 +662,23 @@ def test_terminal_summary_ranks_students_by_the_eer_that_it_shows(tmp_path, run)
         shown = [float(re.search(r"\d+\.\d\d", line)[0]) for line in students]
         assert len(shown) > 1
         assert shown == sorted(shown)
+
+
+def test_summary_from_before_cllr_is_shown_as_ever(run, tmp_path):
+    write_summary(run.read(), tmp_path / "summary.tsv")
+    lines = (tmp_path / "summary.tsv").read_text().splitlines()
+    assert lines[0].split("\t")[-6:] == [
+        "min_dcf_0.05",
+        *(f"act_dcf_{p}" for p in sorted(PRIORS)),
+        "cllr",
+        "min_cllr",
+    ]
+    old = tmp_path / "old.tsv"
+    old.write_text("".join("\t".join(line.split("\t")[:-5]) + "\n" for line in lines))
+    assert terminal_summary(old, True, None) == terminal_summary(tmp_path / "summary.tsv", True, None)
+    old.write_text("".join("\t".join(line.split("\t")[:-2]) + "\n" for line in lines))
+    with pytest.raises(DataError, match="not the header of a summary"):
+        terminal_summary(old, True, None)
 
 
 def test_summary_of_another_file_is_refused(run, tmp_path):

@@ -51,3 +51,8 @@ def number(text: object, key: float | str) -> Markup:
 def details(summary: str, *children: object) -> Markup:
     """A block that opens on a click."""
     return element("details", element("summary", summary), *children)
+
+
+def figure(image: Markup, caption: str) -> Markup:
+    """A figure with its caption."""
+    return element("figure", image, element("figcaption", caption))

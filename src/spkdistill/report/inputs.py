@@ -1,7 +1,5 @@
 """What the report is made from, read and checked: metrics, models, paired tests, logs, rejected entries."""
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +10,11 @@ import numpy as np
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_json, read_text, read_tsv
 from spkdistill.metrics.evaluate import PAIRED_COLUMNS
+from spkdistill.report.fields import number_of, take, take_list, take_number, take_rate
 from spkdistill.settings import build
 
 ROLES = ("teacher", "student")
+KINDS = ("cosine", "plda", "fusion")
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,28 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
+class BackendSettings:
+    """A back-end; a fusion weighs the scores of `systems` as it learnt on the trial list `calibrated_on`."""
+
+    kind: str
+    norm: str | None
+    systems: tuple[str, ...]
+    calibrated_on: str | None
+    adapted_to: str | None
+
+    @property
+    def gives_llrs(self) -> bool:
+        """Whether its scores are log-likelihood ratios, which cosines and normalised scores are not."""
+        return self.kind != "cosine" and self.norm is None
+
+
+@dataclass(frozen=True)
 class ReportSettings:
     """The run's name and its models, back-ends and trial lists in the order in which they are shown."""
 
     run: str
     models: dict[str, Any]
-    backends: tuple[str, ...]
+    backends: dict[str, Any]
     trials: tuple[str, ...]
 
 
@@ -49,18 +65,49 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Histogram:
+    """How many target and non-target scores (n,) lie between neighbours of `edges` (n + 1,)."""
+
+    edges: np.ndarray
+    targets: np.ndarray
+    nontargets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The trials of one condition; without an EER where they are of one class only, as `note` says."""
+
+    targets: int
+    nontargets: int
+    speakers: int
+    eer: Interval | None
+    note: str | None
+
+
+@dataclass(frozen=True)
 class Metrics:
-    """One scored system: rates are fractions, `min_dcf` maps a target prior to the normalised cost."""
+    """One scored system: rates are fractions, `min_dcf` and `act_dcf` map a target prior to normalised costs.
+
+    `conditions` maps a condition ("sex") to its values ("f", "m"); Cllr is in bits.
+    """
 
     trials: int
     targets: int
     nontargets: int
     speakers: int
     missing: int
+    duplicates: int
     eer: Interval
+    eer_hull: float
+    threshold_eer: float
     min_dcf: dict[str, Interval]
+    act_dcf: dict[str, Interval]
+    cllr: Interval
+    min_cllr: float
     p_miss: np.ndarray
     p_fa: np.ndarray
+    histogram: Histogram
+    conditions: dict[str, dict[str, Condition]]
     bootstrap_samples: int
     confidence: float
 
@@ -85,7 +132,10 @@ class System:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paired test on one trial list: `difference` is the EER of `system` less that of `baseline`."""
+    """A paired test on one trial list: `difference` is the EER of `system` less that of `baseline`.
+
+    `p_holm` is the p-value adjusted by Holm over the tests of this trial list and back-end.
+    """
 
     trials: str
     system: System
@@ -94,6 +144,7 @@ class Comparison:
     eer_baseline: float
     difference: Interval
     p_value: float
+    p_holm: float
 
 
 @dataclass(frozen=True)
@@ -124,6 +175,10 @@ class Report:
         """The models of a role, by the EER of their best back-end."""
         names = [name for name, model in self.settings.models.items() if model.role == role]
         return sorted(names, key=lambda name: self.of(self.best(name, trials), trials).eer.value)
+
+    def leaders(self, trials: str) -> list[str]:
+        """The best teacher and the best student, as far as there are any."""
+        return [name for role in ROLES for name in self.ranked(trials, role)[:1]]
 
     def reduction(self, model: str) -> tuple[float, float] | None:
         """How much smaller a student is than its teacher without, and with, the teacher's head (shares of 1).
@@ -185,10 +240,14 @@ def read_report(
 
 
 def read_settings(mapping: Mapping[str, Any]) -> ReportSettings:
-    """The report's settings, each model a `ModelSettings` that refers to models of the run only."""
+    """The report's settings, its models and back-ends checked to refer to each other only."""
     settings = build(ReportSettings, mapping, "report")
     models = {
         name: build(ModelSettings, model, f"report.models.{name}") for name, model in settings.models.items()
+    }
+    backends = {
+        name: build(BackendSettings, backend, f"report.backends.{name}")
+        for name, backend in settings.backends.items()
     }
     for name, model in models.items():
         if model.role not in ROLES:
@@ -196,10 +255,20 @@ def read_settings(mapping: Mapping[str, Any]) -> ReportSettings:
         for key, other in (("teacher", model.teacher), ("baseline", model.baseline)):
             if other is not None and other not in models:
                 raise ConfigError(f"report.models.{name}.{key}: {other!r} is not a model of this run")
+    for name, backend in backends.items():
+        if backend.kind not in KINDS:
+            raise ConfigError(f"report.backends.{name}.kind: {backend.kind!r} is none of {', '.join(KINDS)}")
+        for other in backend.systems:
+            if other not in backends:
+                raise ConfigError(f"report.backends.{name}.systems: {other!r} is not a back-end of this run")
+        if backend.calibrated_on in settings.trials:
+            raise ConfigError(
+                f"report.trials: {backend.calibrated_on} cannot judge {name}, which learnt on it"
+            )
     for key in ("models", "backends", "trials"):
         if not getattr(settings, key):
             raise ConfigError(f"report.{key}: empty; a report needs one at least")
-    return ReportSettings(settings.run, models, settings.backends, settings.trials)
+    return ReportSettings(settings.run, models, backends, settings.trials)
 
 
 def check_names(option: str, given: Mapping[str, Path], expected: Mapping[str, Any]) -> None:
@@ -215,26 +284,79 @@ def check_names(option: str, given: Mapping[str, Path], expected: Mapping[str, A
 def read_metrics(path: Path) -> Metrics:
     """A metrics file, as `spkdistill metrics` writes it."""
     data = read_json(path)
-    det = take(data, "det", dict, path)
-    p_miss, p_fa = (np.array(take_rates(det, key, f"{path}:det")) for key in ("p_miss", "p_fa"))
+    det, costs = take(data, "det", dict, path), read_costs(data, path)
+    p_miss, p_fa = (take_list(det, key, f"{path}:det", take_rate) for key in ("p_miss", "p_fa"))
     if len(p_miss) != len(p_fa):
         raise DataError(f"{path}:det: {len(p_miss)} miss rates but {len(p_fa)} false-alarm rates")
-    eer = Interval(*(take_rate(data, key, path) for key in ("eer", "eer_low", "eer_high")))
-    costs = take(data, "min_dcf", dict, path)
-    min_dcf = {prior: read_interval(costs, prior, f"{path}:min_dcf") for prior in costs}
-    if not min_dcf:
-        raise DataError(f"{path}: 'min_dcf' is empty; set metrics.p_targets and make it again")
-    counts = [
-        take(data, key, int, path) for key in ("trials", "targets", "nontargets", "speakers", "missing")
-    ]
-    samples = take(data, "bootstrap_samples", int, path)
-    return Metrics(*counts, eer, min_dcf, p_miss, p_fa, samples, take_rate(data, "confidence", path))
+    counts = ("trials", "targets", "nontargets", "speakers", "missing", "duplicates", "bootstrap_samples")
+    numbers = ("threshold_eer", "min_cllr")
+    return Metrics(
+        **{key: take(data, key, int, path) for key in counts},
+        **{key: take_number(data, key, path) for key in numbers},
+        **{key: take_rate(data, key, path) for key in ("eer_hull", "confidence")},
+        eer=read_eer(data, path),
+        min_dcf=costs["min_dcf"],
+        act_dcf=costs["act_dcf"],
+        cllr=read_interval(data, "cllr", path),
+        p_miss=p_miss,
+        p_fa=p_fa,
+        histogram=read_histogram(take(data, "histogram", dict, path), f"{path}:histogram"),
+        conditions=read_conditions(take(data, "conditions", dict, path), f"{path}:conditions"),
+    )
 
 
-def read_interval(mapping: Any, key: str, where: str) -> Interval:
+def read_eer(mapping: Any, where: str | Path) -> Interval:
+    """The EER with its interval."""
+    return Interval(*(take_rate(mapping, key, where) for key in ("eer", "eer_low", "eer_high")))
+
+
+def read_interval(mapping: Any, key: str, where: str | Path) -> Interval:
     """The `{value, low, high}` under a key."""
     inner = take(mapping, key, dict, where)
-    return Interval(*(take_number(inner, part, f"{where}.{key}") for part in ("value", "low", "high")))
+    return Interval(*(take_number(inner, part, f"{where}:{key}") for part in ("value", "low", "high")))
+
+
+def read_costs(data: Any, path: Path) -> dict[str, dict[str, Interval]]:
+    """minDCF and actDCF, each by target prior."""
+    costs = {}
+    for name in ("min_dcf", "act_dcf"):
+        of_prior = take(data, name, dict, path)
+        costs[name] = {prior: read_interval(of_prior, prior, f"{path}:{name}") for prior in of_prior}
+    if not costs["min_dcf"]:
+        raise DataError(f"{path}: 'min_dcf' is empty; set metrics.p_targets and make it again")
+    if costs["min_dcf"].keys() != costs["act_dcf"].keys():
+        raise DataError(f"{path}: 'min_dcf' and 'act_dcf' disagree on the priors; make the file again")
+    return costs
+
+
+def read_histogram(mapping: Any, where: str) -> Histogram:
+    """A histogram of the scores of both classes."""
+    edges, *counts = (
+        take_list(mapping, key, where, take_number) for key in ("edges", "targets", "nontargets")
+    )
+    if any(len(of_class) != len(edges) - 1 for of_class in counts) or not np.all(np.diff(edges) > 0):
+        raise DataError(f"{where}: expected rising edges and a count between each two; make the file again")
+    if any(of_class.min() < 0 or not of_class.any() for of_class in counts):
+        raise DataError(f"{where}: expected scores of both classes, counted; make the file again")
+    return Histogram(edges, *counts)
+
+
+def read_conditions(mapping: Any, where: str) -> dict[str, dict[str, Condition]]:
+    """The conditions of the trials, each with its values."""
+    conditions = {}
+    for name in mapping:
+        values = take(mapping, name, dict, where)
+        conditions[name] = {value: read_condition(values, value, f"{where}.{name}") for value in values}
+    return conditions
+
+
+def read_condition(values: Any, value: str, where: str) -> Condition:
+    """One value of a condition: with an EER, or without one and with the reason."""
+    mapping, where = take(values, value, dict, where), f"{where}.{value}"
+    counts = {key: take(mapping, key, int, where) for key in ("targets", "nontargets", "speakers")}
+    if take(mapping, "eer", object, where) is None:
+        return Condition(**counts, eer=None, note=take(mapping, "note", str, where))
+    return Condition(**counts, eer=read_eer(mapping, where), note=None)
 
 
 def read_cost(config: Any, path: Path) -> Cost:
@@ -259,11 +381,13 @@ def read_paired(path: Path, settings: ReportSettings) -> list[Comparison]:
             raise DataError(f"{where}: trial list {row[0]!r} is not in the report's settings")
         system, baseline = (read_system(text, settings, where) for text in row[1:3])
         values = dict(zip(PAIRED_COLUMNS[3:], row[3:], strict=True))
-        eer_system, eer_baseline, difference, low, high, p_value = (
+        eer_system, eer_baseline, difference, low, high, p_value, p_holm = (
             number_of(values, key, where) for key in values
         )
         interval = Interval(difference, low, high)
-        comparisons.append(Comparison(row[0], system, baseline, eer_system, eer_baseline, interval, p_value))
+        comparisons.append(
+            Comparison(row[0], system, baseline, eer_system, eer_baseline, interval, p_value, p_holm)
+        )
     return comparisons
 
 
@@ -298,57 +422,3 @@ def read_manifest(path: Path) -> Any:
     for key in ("contents", "made_by"):
         take(manifest, key, dict, path)
     return manifest
-
-
-def take(mapping: Any, key: str, kind: type, where: str | Path) -> Any:
-    """The value of a key that must be there, of the type that it must have."""
-    if not isinstance(mapping, dict):
-        raise DataError(f"{where}: expected a JSON object, found {excerpt(mapping)}")
-    if key not in mapping:
-        raise DataError(f"{where}: {key!r} is missing; make the file again with this version")
-    value = mapping[key]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise DataError(f"{where}: {key!r} should be {kind.__name__}, found {excerpt(value)}")
-    return value
-
-
-def take_number(mapping: Any, key: str, where: str | Path) -> float:
-    """A finite number, integer or not."""
-    value = take(mapping, key, object, where)
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise DataError(f"{where}: {key!r} should be a finite number, found {excerpt(value)}")
-    return float(value)
-
-
-def take_rate(mapping: Any, key: str, where: str | Path) -> float:
-    """A fraction from 0 to 1."""
-    value = take_number(mapping, key, where)
-    if not 0 <= value <= 1:
-        raise DataError(f"{where}: {key!r} should be a fraction from 0 to 1, found {value}")
-    return value
-
-
-def take_rates(mapping: Any, key: str, where: str) -> list[float]:
-    """A list of fractions, two at least."""
-    values = take(mapping, key, list, where)
-    if len(values) < 2:
-        raise DataError(f"{where}: {key!r} should list two rates at least, found {len(values)}")
-    return [take_rate({key: value}, key, where) for value in values]
-
-
-def number_of(row: Mapping[str, str], column: str, where: str, finite: bool = True) -> float:
-    """The number in a field of a table."""
-    try:
-        value = float(row[column])
-    except ValueError:
-        value = math.nan
-        finite = finite or row[column] != "nan"
-    if finite and not math.isfinite(value):
-        raise DataError(f"{where}: column {column} should be a number, found {excerpt(row[column])}")
-    return value
-
-
-def excerpt(value: Any) -> str:
-    """A value as JSON, cut to fit into an error of one line."""
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -2,12 +2,16 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 from spkdistill import __version__
 from spkdistill.files import write_text
 from spkdistill.report import curves, plots, tables
-from spkdistill.report.html import Markup, details, element, join
+from spkdistill.report.backends import backends
+from spkdistill.report.calibration import calibration
+from spkdistill.report.conditions import conditions
+from spkdistill.report.html import Markup, details, element, figure, join
 from spkdistill.report.inputs import Report
 from spkdistill.report.sentences import caveat, run_sentence, trials_sentences
 from spkdistill.report.style import SCRIPT, STYLE
@@ -25,6 +29,9 @@ def write_page(report: Report, path: Path) -> None:
         ("results", "Results", tables.results(report)),
         ("figures", "Error, size and trade-off", figures(report)),
         ("paired", "Paired comparisons", tables.comparisons(report)),
+        ("conditions", "Conditions", conditions(report)),
+        ("backends", "Back-ends", backends(report)),
+        ("calibration", "Calibration", calibration(report)),
         ("models", "Models", tables.models(report)),
         ("training", "Training", training(report)),
         ("data", "Data", tables.data(report)),
@@ -93,11 +100,6 @@ def training(report: Report) -> Markup | None:
     return join(*found) if found else None
 
 
-def figure(image: Markup, caption: str) -> Markup:
-    """A figure with its caption."""
-    return element("figure", image, element("figcaption", caption))
-
-
 def provenance(report: Report) -> Markup:
     """How to make the page again, and, folded away, versions, settings and model configurations."""
     rerun = element(
@@ -107,13 +109,10 @@ def provenance(report: Report) -> Markup:
     )
     made_by = {json.dumps(manifest["made_by"], sort_keys=True) for manifest in report.manifests.values()}
     versions = [f"report: spkdistill {__version__}", *(f"stages: {text}" for text in sorted(made_by))]
-    shown = vars(report.settings) | {
-        "models": {name: vars(of) for name, of in report.settings.models.items()}
-    }
     return join(
         rerun,
         details("Versions", element("pre", "\n".join(versions))),
-        details("Settings of the report", element("pre", as_json(shown))),
+        details("Settings of the report", element("pre", as_json(asdict(report.settings)))),
         *(
             details(f"config.json of {name}", element("pre", as_json(of)))
             for name, of in report.configs.items()

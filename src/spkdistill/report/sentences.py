@@ -27,7 +27,7 @@ def run_sentence(report: Report) -> str:
 
 def trials_sentences(report: Report, trials: str) -> list[str]:
     """What a trial list shows: its size, the teachers, the best student and its tests, the tally of all."""
-    any_system = next(iter(report.settings.models)), report.settings.backends[0], trials
+    any_system = next(iter(report.settings.models)), next(iter(report.settings.backends)), trials
     metrics = report.metrics[any_system]
     told = [
         f"{metrics.trials:,} trials, {metrics.targets:,} of them targets, of {metrics.speakers:,} speakers."
@@ -76,7 +76,7 @@ def comparison_sentence(test: Comparison | None, name: str, against: str, confid
     return (
         f"{name} against {against} (EER {percent(test.eer_baseline)}): {verdict(test)}, "
         f"{points(test.difference.value)} points, {percent(confidence, 0)} interval {interval}, "
-        f"{probability(test.p_value)}."
+        f"{probability(test.p_value)}, Holm-adjusted {probability(test.p_holm)}."
     )
 
 
@@ -94,8 +94,8 @@ def tally_sentences(report: Report, trials: str) -> list[str]:
 
 
 def verdict(test: Comparison) -> str:
-    """Whether the difference can be told from chance at the 5 % level, and its direction if so."""
-    if test.p_value >= SIGNIFICANT:
+    """Whether the difference can be told from chance at the 5 % level after Holm, and its direction if so."""
+    if test.p_holm >= SIGNIFICANT:
         return NO_DIFFERENCE
     return LOWER if test.difference.value < 0 else HIGHER
 
@@ -103,18 +103,21 @@ def verdict(test: Comparison) -> str:
 def caveat(report: Report) -> str:
     """What the intervals and the tests do not cover."""
     metrics = next(iter(report.metrics.values()))
-    tests = len(report.comparisons)
     samples = f"{metrics.bootstrap_samples:,} samples"
     text = (
         f"Intervals are {percent(metrics.confidence, 0)} bootstrap intervals over speakers ({samples}). They "
         "cover the choice of the speakers, not the randomness of training. The best back-end and the best "
         "student are chosen on the trials that they are shown for, which favours them a little."
     )
-    if tests:
+    families = Counter((test.trials, test.system.backend) for test in report.comparisons)
+    if families:
         text += (
-            f" The p-values of the {plural(tests, 'comparison')} are not corrected for their number: if no "
-            f"model differed from another, about {SIGNIFICANT * tests:.1f} would be below {SIGNIFICANT}."
+            f" A difference is significant at a Holm-adjusted p below {SIGNIFICANT}, adjusted for the "
+            f"{max(families.values())} tests of a trial list with a back-end: if no model differed from "
+            f"another, any of them would be significant with a chance of {percent(SIGNIFICANT, 0)} at most."
         )
+        if len(families) > 1:
+            text += f" That there are {len(families)} such groups of tests is not corrected for."
     return text
 
 

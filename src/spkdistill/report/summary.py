@@ -4,7 +4,8 @@ from pathlib import Path
 
 from spkdistill.errors import DataError
 from spkdistill.files import read_text, read_tsv, write_tsv
-from spkdistill.report.inputs import Report, number_of
+from spkdistill.report.fields import number_of
+from spkdistill.report.inputs import Report
 from spkdistill.report.numbers import count, percent
 
 COLUMNS = [
@@ -12,14 +13,19 @@ COLUMNS = [
     *("parameters", "parameters_with_head", "reduction_without_head", "reduction_with_head"),
     *("macs_per_second", "embedding_dim", "eer", "eer_low", "eer_high", "confidence"),
 ]
-MIN_DCF = "min_dcf_"
+MIN_DCF, ACT_DCF = "min_dcf_", "act_dcf_"
+LAST_COLUMNS = ["cllr", "min_cllr"]
+
+
+def columns_for(priors: list[str]) -> list[str]:
+    """The header of a summary.tsv."""
+    return [*COLUMNS, *(name + prior for name in (MIN_DCF, ACT_DCF) for prior in priors), *LAST_COLUMNS]
 
 
 def write_summary(report: Report, path: Path) -> None:
-    """Write summary.tsv: rates are fractions, an empty field is a value that does not apply."""
+    """Write summary.tsv: rates are fractions, Cllr in bits, an empty field is a value that does not apply."""
     priors = shared_priors(report)
-    rows = [summary_row(report, key, priors) for key in report.metrics]
-    write_tsv(path, COLUMNS + [MIN_DCF + prior for prior in priors], rows)
+    write_tsv(path, columns_for(priors), [summary_row(report, key, priors) for key in report.metrics])
 
 
 def shared_priors(report: Report) -> list[str]:
@@ -39,7 +45,8 @@ def summary_row(report: Report, key: tuple[str, str, str], priors: list[str]) ->
     reduction = report.reduction(name)
     shares = [f"{share:.6f}" for share in reduction] if reduction else ["", ""]
     rates = [metrics.eer.value, metrics.eer.low, metrics.eer.high, metrics.confidence]
-    rates += [metrics.min_dcf[prior].value for prior in priors]
+    rates += [costs[prior].value for costs in (metrics.min_dcf, metrics.act_dcf) for prior in priors]
+    rates += [metrics.cllr.value, metrics.min_cllr]
     return [
         *(name, model.role, model.arch, model.objective or "", "+".join(model.targets), model.teacher or ""),
         *(backend, trials, str(cost.parameters), str(cost.parameters_with_head), *shares),
@@ -64,14 +71,14 @@ def terminal_summary(path: Path, every_backend: bool, report: str | None) -> str
 
 
 def read_summary(path: Path) -> list[dict[str, str]]:
-    """The rows of a summary.tsv, each a mapping from column to field, the numbers checked."""
+    """The rows of a summary.tsv, each a mapping from column to field, the numbers checked.
+
+    A summary of the first version ends with minDCF.
+    """
     columns = read_text(path).partition("\n")[0].split("\t")
-    priors = columns[len(COLUMNS) :]
-    if (
-        columns[: len(COLUMNS)] != COLUMNS
-        or not priors
-        or not all(name.startswith(MIN_DCF) for name in priors)
-    ):
+    priors = [name.removeprefix(MIN_DCF) for name in columns if name.startswith(MIN_DCF)]
+    current = columns_for(priors)
+    if not priors or columns not in (current, current[: len(COLUMNS) + len(priors)]):
         raise DataError(f"{path}:1: not the header of a summary.tsv; make it again with `spkdistill report`")
     rows = [dict(zip(columns, row, strict=True)) for row in read_tsv(path, columns)]
     for number, row in enumerate(rows, start=2):

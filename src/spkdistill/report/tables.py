@@ -2,12 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from spkdistill.report.html import Markup, cell, details, element, heading, join, number, table
-from spkdistill.report.inputs import Comparison, Interval, Report
+from spkdistill.report.inputs import ROLES, Comparison, Interval, Report, System
 from spkdistill.report.numbers import count, percent, points, probability
 from spkdistill.report.plots import PLAIN, colours
 from spkdistill.report.sentences import SIGNIFICANT, verdict
@@ -56,20 +56,37 @@ def scale_of(intervals: Iterable[Interval], rule: float | None) -> Scale:
 
 
 def results(report: Report) -> Markup:
-    """A table for each trial list: every model with every back-end."""
-    note = "A row is a model with a back-end; the EER of its best back-end is bold. " + SORTABLE
-    return join(
-        element("p", note, cls="note"), *(results_table(report, trials) for trials in report.settings.trials)
+    """For each trial list every model with its best back-end and, folded away, with every back-end."""
+    note = (
+        "A row is a model with the back-end of its lowest EER; among all back-ends, that is bold. " + SORTABLE
     )
+    parts = [element("p", note, cls="note")]
+    for trials in report.settings.trials:
+        parts += [element("h3", f"Trial list {trials}"), *results_tables(report, trials)]
+    return join(*parts)
 
 
-def results_table(report: Report, trials: str) -> Markup:
-    """The table of one trial list: teachers first, then students by the EER of their best back-end."""
+def leaders_first(report: Report, trials: str, draw: Callable[[list[str]], Markup]) -> Markup:
+    """The table that `draw` makes of the best teacher and student and, folded away, of the other models."""
+    leaders = report.leaders(trials)
+    others = [name for role in ROLES for name in report.ranked(trials, role) if name not in leaders]
+    return join(draw(leaders), details("The other models", draw(others)) if others else None)
+
+
+def results_tables(report: Report, trials: str) -> list[Markup]:
+    """The tables of one trial list: teachers first, then students by the EER of their best back-end."""
     names = report.ranked(trials, "teacher") + report.ranked(trials, "student")
-    keys = [(name, backend, trials) for name in names for backend in report.settings.backends]
+    best = [report.best(name, trials) for name in names]
+    systems = [System(name, backend) for name in names for backend in report.settings.backends]
     teacher = next(iter(report.ranked(trials, "teacher")), None)
     rule = report.of(report.best(teacher, trials), trials).eer.value if teacher else None
-    scale = scale_of([report.metrics[key].eer for key in keys], rule)
+    scale = scale_of([report.of(system, trials).eer for system in systems], rule)
+    folded = details(f"Every back-end: {len(systems)} systems", results_table(report, trials, systems, scale))
+    return [results_table(report, trials, best, scale), *([folded] if systems != best else [])]
+
+
+def results_table(report: Report, trials: str, systems: list[System], scale: Scale) -> Markup:
+    """A row for each of the systems, their intervals drawn on one scale."""
     priors = shared_priors(report)
     drawn = f"{100 * scale.low:.1f} to {100 * scale.high:.1f} %"
     header = [
@@ -81,14 +98,13 @@ def results_table(report: Report, trials: str) -> Markup:
         heading("Params", "parameters without the head", "number"),
         *REDUCTIONS,
     ]
-    rows = [results_row(report, key, priors, scale) for key in keys]
-    return join(element("h3", f"Trial list {trials}"), table(header, rows, "full"))
+    return table(header, [results_row(report, system, trials, priors, scale) for system in systems], "full")
 
 
-def results_row(report: Report, key: tuple[str, str, str], priors: list[str], scale: Scale) -> Markup:
+def results_row(report: Report, system: System, trials: str, priors: list[str], scale: Scale) -> Markup:
     """One system in the results table."""
-    name, backend, trials = key
-    metrics, parameters = report.metrics[key], report.costs[name].parameters
+    name, backend = system.model, system.backend
+    metrics, parameters = report.of(system, trials), report.costs[name].parameters
     eer, costs = metrics.eer, [metrics.min_dcf[prior].value for prior in priors]
     return element(
         "tr",
@@ -99,7 +115,7 @@ def results_row(report: Report, key: tuple[str, str, str], priors: list[str], sc
         *(number(f"{cost:.3f}", cost) for cost in costs),
         number(count(parameters), parameters),
         *reduction_cells(report, name),
-        cls="best" if report.best(name, trials).backend == backend else None,
+        cls="best" if report.best(name, trials) == system else None,
     )
 
 
@@ -130,8 +146,9 @@ def comparisons(report: Report) -> Markup | None:
     confidence = percent(next(iter(report.metrics.values())).confidence, 0)
     note = (
         "Difference of EER in percentage points, below zero where the model is better than what it is "
-        f"compared with, and its {confidence} interval, on the same trials. At p ≥ {SIGNIFICANT} (grey) the "
-        f"test shows no difference; that does not prove that there is none. {SORTABLE}"
+        f"compared with, and its {confidence} interval, on the same trials. The verdict is by the p-value as "
+        "Holm's method adjusts it for the number of tests of the trial list with the back-end. At an adjusted"
+        f" p ≥ {SIGNIFICANT} (grey) there is no proof of a difference, nor of there being none. {SORTABLE}"
     )
     order = list(report.settings.models)
     groups: dict[tuple[str, str], list[Comparison]] = {}
@@ -140,7 +157,7 @@ def comparisons(report: Report) -> Markup | None:
     return join(
         element("p", note, cls="note"),
         *(
-            join(element("h3", f"{kind}, {trials}"), comparison_table(report, groups[trials, kind]))
+            join(element("h3", f"{kind}, {trials}"), *comparison_tables(report, groups[trials, kind]))
             for trials in report.settings.trials
             for kind in KINDS
             if (trials, kind) in groups
@@ -156,24 +173,34 @@ def against(report: Report, test: Comparison) -> str:
     return KINDS[1] if models[test.baseline.model].role == "teacher" else KINDS[2]
 
 
-def comparison_table(report: Report, tests: list[Comparison]) -> Markup:
-    """The paired tests of one group."""
+def comparison_tables(report: Report, tests: list[Comparison]) -> list[Markup]:
+    """The paired tests of one group: each model with its best back-end and, folded away, with the others."""
     scale = scale_of([test.difference for test in tests], 0.0)
+    best = [test for test in tests if report.best(test.system.model, test.trials) == test.system]
+    rest = [test for test in tests if test not in best]
+    folded = [details("The other back-ends", comparison_table(report, rest, scale))] if rest else []
+    return [comparison_table(report, best, scale), *folded] if best else folded
+
+
+def comparison_table(report: Report, tests: list[Comparison], scale: Scale) -> Markup:
+    """A row for each test, the differences drawn on one scale."""
     drawn = f"{points(scale.low)} to {points(scale.high)}"
     header = [
         *(heading("Model"), heading("Back-end"), heading("EER, %", cls="number")),
-        *(heading("Compared with"), heading("its EER", cls="number")),
+        *(heading("Against"), heading("its EER", cls="number")),
         heading("Difference", "percentage points", "number"),
         heading("Interval", "percentage points", "number"),
         heading(drawn, "the interval of the difference; the dotted line is no difference"),
-        *(heading("p-value", cls="number"), heading("Verdict")),
+        heading("p", "p-value of this test alone", "number"),
+        heading("Holm p", "adjusted for all tests of the trial list with the back-end", "number"),
+        heading("Verdict"),
     ]
     return table(header, [comparison_row(report, test, scale) for test in tests], "full")
 
 
 def comparison_row(report: Report, test: Comparison, scale: Scale) -> Markup:
     """One paired test."""
-    difference, significant, baseline = test.difference, test.p_value < SIGNIFICANT, test.baseline.model
+    difference, significant, baseline = test.difference, test.p_holm < SIGNIFICANT, test.baseline.model
     if test.baseline.backend != test.system.backend:
         baseline += f", {test.baseline.backend}"
     return element(
@@ -184,7 +211,10 @@ def comparison_row(report: Report, test: Comparison, scale: Scale) -> Markup:
         number(points(difference.value), difference.value),
         number(f"{points(difference.low)} to {points(difference.high)}", difference.low),
         cell(scale.bar(difference, "#0072B2" if significant else PLAIN), difference.value, "bar"),
-        number(probability(test.p_value).removeprefix("p ").removeprefix("= "), test.p_value),
+        *(
+            number(probability(p).removeprefix("p ").removeprefix("= "), p)
+            for p in (test.p_value, test.p_holm)
+        ),
         cell(verdict(test), cls="verdict" if significant else "verdict faint"),
     )
 
@@ -226,7 +256,10 @@ def data(report: Report) -> Markup:
     """The trial lists, what the stages made, and the entries that they rejected."""
     header = [heading("Trial list")]
     header += [heading(text, cls="number") for text in ("Trials", "Targets", "Non-targets", "Speakers")]
-    header.append(heading("Not scored", "trials left out, in the system that lacks most", "number"))
+    header += [
+        heading("Duplicates", "trials that are listed again; each listing counts", "number"),
+        heading("Not scored", "trials left out, in the system that lacks most", "number"),
+    ]
     rows = [trials_row(report, trials) for trials in report.settings.trials]
     parts = [element("h3", "Trials"), table(header, rows)]
     if report.manifests:
@@ -242,7 +275,7 @@ def trials_row(report: Report, trials: str) -> Markup:
     of_list = [metrics for key, metrics in report.metrics.items() if key[2] == trials]
     full = max(of_list, key=lambda metrics: metrics.trials)
     missing = max(metrics.missing for metrics in of_list)
-    counts = (full.trials, full.targets, full.nontargets, full.speakers, missing)
+    counts = (full.trials, full.targets, full.nontargets, full.speakers, full.duplicates, missing)
     return element("tr", cell(trials), *(number(f"{value:,}", value) for value in counts))
 
 
