@@ -120,16 +120,43 @@ def check_names(config: dict[str, Any]) -> None:
     for section in ("teachers", "students"):
         for name, model in config[section].items():
             must_know(config, "features", model["features"], f"{section}.{name}.features")
+    for name, backend in config["backends"].items():
+        check_backend(config, name, backend)
+    if set(config["trials"]) == calibration_lists(config):
+        raise ConfigError(
+            "trials: every list serves a fusion, so none is measured; add one of other speakers"
+        )
     for name, student in config["students"].items():
         must_know(config, "teachers", student["teacher"], f"students.{name}.teacher")
         for objective in student["objectives"]:
             must_know(config, "objectives", objective, f"students.{name}.objectives")
 
 
+def check_backend(config: dict[str, Any], name: str, settings: dict[str, Any]) -> None:
+    """Raise a ConfigError where a back-end names a set, a list or another back-end that is not there."""
+    for key in ("adapt_set", "cohort_set"):
+        if settings.get(key) is not None:
+            must_know(config, "sets", settings[key], f"backends.{name}.{key}")
+    if settings["kind"] == "fusion":
+        must_know(config, "trials", settings["trials"], f"backends.{name}.trials")
+        for system in settings["systems"]:
+            must_know(config, "backends", system, f"backends.{name}.systems")
+            if config["backends"][system]["kind"] == "fusion":
+                raise ConfigError(
+                    f"backends.{name}.systems: {system!r} is a fusion itself; name what it fuses"
+                )
+
+
+def calibration_lists(config: dict[str, Any]) -> set[str]:
+    """The trial lists that fusions learn from. They are not measured: error rates on them would flatter."""
+    return {backend["trials"] for backend in config["backends"].values() if backend["kind"] == "fusion"}
+
+
 def check_trials(config: dict[str, Any]) -> None:
     """Raise a ConfigError for trials that a set does not have, or that are called like another file of it."""
     for name, settings in config["sets"].items():
-        for reserved in DATA_FILES & set(settings["trials"]):
+        lists = set(settings["trials"])
+        for reserved in (DATA_FILES | {f"{trials}.enrol" for trials in lists}) & lists:
             raise ConfigError(
                 f"sets.{name}.trials: {reserved!r} is another file of a data directory; rename it"
             )
@@ -150,7 +177,7 @@ def check_values(config: dict[str, Any]) -> None:
     build(CmnSettings, config["cmn"], "cmn")
     for name, settings in config["features"].items():
         try:
-            build(FeatureSettings, settings, "features")
+            build(FeatureSettings, {**settings, "channel": -1}, "features")
         except ConfigError as error:
             raise ConfigError(str(error).replace("features.", f"features.{name}.", 1)) from None
     for name, settings in config["sets"].items():

@@ -23,8 +23,8 @@ def test_a_students_config_reruns_that_student_only(copied):
     copied.write_config(config)
     planned = copied.planned()
     assert planned.keys() == {
-        *("student", "embed", "merge_embeddings", "cosine_backend", "plda_backend"),
-        *("score", "metrics", "paired", "report"),
+        *("student", "embed", "merge_embeddings", "speaker_means", "cosine_backend", "plda_backend"),
+        *("score", "calibrate", "fuse", "metrics", "paired", "report"),
     }
     assert planned["student"] == planned["cosine_backend"] == 1
     said = copied.finish("--dry-run")
@@ -39,6 +39,15 @@ def test_a_feature_setting_reruns_all_that_depends_on_it(copied):
     stale = {"features", "vad", "normalise", "views", "teacher", "dump", "student", "embed", "report"}
     assert stale <= planned.keys()
     assert not planned.keys() & {"synthesise", "prepare_train", "prepare_eval"}
+
+
+def test_a_cohort_setting_rescores_and_trains_no_backend(copied):
+    config = copied.config()
+    config["backends"]["plda"]["cohort_top"] = 3
+    copied.write_config(config)
+    planned = copied.planned()
+    assert planned.keys() == {"score", "calibrate", "fuse", "metrics", "paired", "report"}
+    assert planned["calibrate"] == planned["fuse"] / 2
 
 
 def test_a_metric_setting_reruns_no_training(copied):

@@ -1,4 +1,4 @@
-"""Back-ends, trained on the training set's embeddings and kept as Kaldi files."""
+"""Back-ends, trained on the training set's embeddings and kept as Kaldi files; fusions are trained in scores.smk."""
 
 
 rule cosine_backend:
@@ -6,6 +6,7 @@ rule cosine_backend:
         scp="results/{run}/embeddings/{model}/train/xvector.scp",
         arks=shards("results/{run}/embeddings/{model}/train/xvector.{job}.ark"),
         utt2spk="results/{run}/data/train/utt2spk",
+        adapt=adapt_files,
     output:
         mean="results/{run}/backends/{model}/{backend}/mean.vec",
     log:
@@ -17,12 +18,13 @@ rule cosine_backend:
     conda:
         "../../envs/spkdistill.yaml"
     params:
-        settings=lambda w: as_json(config["backends"][w.backend]),
+        settings=training_settings,
+        adapt=adapt_option,
         code=code_hash("backend.train"),
     message:
         "Training the back-end {wildcards.backend} of {wildcards.model}"
     shell:
-        "spkdistill backend --embeddings {input.scp} --utt2spk {input.utt2spk}"
+        "spkdistill backend --embeddings {input.scp} --utt2spk {input.utt2spk} {params.adapt}"
         " --settings {params.settings:q} --mean {output.mean} > {log} 2>&1"
 
 
@@ -31,6 +33,7 @@ rule plda_backend:
         scp="results/{run}/embeddings/{model}/train/xvector.scp",
         arks=shards("results/{run}/embeddings/{model}/train/xvector.{job}.ark"),
         utt2spk="results/{run}/data/train/utt2spk",
+        adapt=adapt_files,
     output:
         mean="results/{run}/backends/{model}/{backend}/mean.vec",
         transform="results/{run}/backends/{model}/{backend}/transform.mat",
@@ -44,13 +47,15 @@ rule plda_backend:
     conda:
         "../../envs/spkdistill.yaml"
     params:
-        settings=lambda w: as_json(config["backends"][w.backend]),
+        settings=training_settings,
+        adapt=adapt_option,
         code=code_hash("backend.train"),
     message:
         "Training the back-end {wildcards.backend} of {wildcards.model}"
     shell:
-        "spkdistill backend --embeddings {input.scp} --utt2spk {input.utt2spk} --settings {params.settings:q}"
-        " --mean {output.mean} --transform {output.transform} --plda {output.plda} > {log} 2>&1"
+        "spkdistill backend --embeddings {input.scp} --utt2spk {input.utt2spk} {params.adapt}"
+        " --settings {params.settings:q} --mean {output.mean} --transform {output.transform} --plda {output.plda}"
+        " > {log} 2>&1"
 
 
 rule backends:

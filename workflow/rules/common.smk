@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from spkdistill.codehash import code_hash
-from spkdistill.config import resolve
+from spkdistill.config import calibration_lists, resolve
 from spkdistill.errors import ConfigError
 
 try:
@@ -22,6 +22,7 @@ shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
 RUN = config["run"]
 JOBS = range(1, config["shards"] + 1)
 MODELS = config["teachers"] | config["students"]
+MEASURED = [name for name in config["trials"] if name not in calibration_lists(config)]
 PARTS = ["xvector", "narrow_bn", "wide_bn", "sp_aggr", "lde_aggr", "logits"]
 
 

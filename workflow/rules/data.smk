@@ -47,6 +47,11 @@ for name, settings in config["sets"].items():
                 set=name,
                 file=settings.get("trials", []),
             ),
+            models=of_run(
+                "results/{run}/data/{set}/{file}.enrol",
+                set=name,
+                file=[trials for trials in settings["trials"] if enrols_models(name, trials)],
+            ),
         log:
             *of_run("results/{run}/logs/prepare/{set}.log", set=name),
         benchmark:

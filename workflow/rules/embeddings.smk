@@ -48,8 +48,35 @@ rule merge_embeddings:
         " --manifest {output.manifest} --output {output.scp} > {log} 2>&1"
 
 
+# A cohort for score normalisation; Kaldi's spk_xvector.scp and num_utts.ark.
+rule speaker_means:
+    input:
+        scp="results/{run}/embeddings/{model}/{set}/xvector.scp",
+        arks=shards("results/{run}/embeddings/{model}/{set}/xvector.{job}.ark"),
+        spk2utt="results/{run}/data/{set}/spk2utt",
+    output:
+        ark="results/{run}/embeddings/{model}/{set}/speakers.ark",
+        scp="results/{run}/embeddings/{model}/{set}/speakers.scp",
+        num_utts="results/{run}/embeddings/{model}/{set}/num_utts",
+    log:
+        "results/{run}/logs/speaker_means/{model}.{set}.log",
+    benchmark:
+        "results/{run}/benchmarks/speaker_means/{model}.{set}.tsv"
+    conda:
+        "../../envs/spkdistill.yaml"
+    params:
+        share=config["data"]["max_rejected"],
+        code=code_hash("backend.inputs"),
+    message:
+        "Averaging the embeddings of each speaker of {wildcards.set} by {wildcards.model}"
+    shell:
+        "spkdistill speaker-means --embeddings {input.scp} --spk2utt {input.spk2utt} --max-rejected {params.share}"
+        " --ark {output.ark} --scp {output.scp} --num-utts {output.num_utts} > {log} 2>&1"
+
+
 rule embeddings:
     input:
         artifacts(rules.embed, rules.merge_embeddings, model=MODELS, set=config["sets"]),
+        artifacts(rules.speaker_means, model=MODELS, set=cohort_sets()),
     message:
         "The embeddings are there"

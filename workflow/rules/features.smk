@@ -18,7 +18,7 @@ rule features:
     resources:
         runtime=120,
     params:
-        settings=lambda w: as_json(config["features"][w.features]),
+        settings=lambda w: feature_settings(w.features, w.set),
         directory=lambda w, input: Path(input.data[0]).parent,
         pipes="--allow-pipes" if config["data"]["allow_pipes"] else "",
         seed=config["seed"],
@@ -47,7 +47,7 @@ rule vad:
         "../../envs/spkdistill.yaml"
     params:
         settings=as_json(vad_settings()),
-        features=as_json(config["features"][config["vad"]["features"]]),
+        features=lambda w: feature_settings(config["vad"]["features"], w.set),
         code=code_hash("features.vad"),
     message:
         "Finding the speech of {wildcards.set}, shard {wildcards.job}"

@@ -5,7 +5,9 @@ rule metrics:
     input:
         scores="results/{run}/scores/{model}/{backend}/{trials}/scores",
         trials=trial_list,
+        models=model_files,
         utt2spk=lambda w: f"results/{w.run}/data/{config['trials'][w.trials]['set']}/utt2spk",
+        conditions=condition_files,
     output:
         "results/{run}/metrics/{model}/{backend}/{trials}.json",
     log:
@@ -16,13 +18,15 @@ rule metrics:
         "../../envs/spkdistill.yaml"
     params:
         settings=as_json(config["metrics"]),
+        conditions=lambda w, input: [f"--{Path(path).name} {path}" for path in input.conditions],
         seed=config["seed"],
+        models=lambda w, input: options(["enrol-spk2utt"], input.models),
         code=code_hash("metrics.evaluate"),
     message:
         "Measuring {wildcards.model} with {wildcards.backend} on {wildcards.trials}"
     shell:
         "spkdistill metrics --scores {input.scores} --trials {input.trials} --utt2spk {input.utt2spk}"
-        " --settings {params.settings:q} --seed {params.seed} --output {output} > {log} 2>&1"
+        " {params.models} {params.conditions} --settings {params.settings:q} --seed {params.seed} --output {output} > {log} 2>&1"
 
 
 rule paired:
@@ -33,6 +37,7 @@ rule paired:
             allow_missing=True,
         ),
         trials=trial_list,
+        models=model_files,
         utt2spk=lambda w: f"results/{w.run}/data/{config['trials'][w.trials]['set']}/utt2spk",
     output:
         "results/{run}/metrics/paired/{backend}/{trials}.tsv",
@@ -46,9 +51,10 @@ rule paired:
         pairs=paired_scores,
         settings=as_json(config["metrics"]),
         seed=config["seed"],
+        models=lambda w, input: options(["enrol-spk2utt"], input.models),
         code=code_hash("metrics.evaluate"),
     message:
         "Comparing models with {wildcards.backend} on {wildcards.trials}"
     shell:
         "spkdistill paired {params.pairs} --name {wildcards.trials} --trials {input.trials} --utt2spk {input.utt2spk}"
-        " --settings {params.settings:q} --seed {params.seed} --output {output} > {log} 2>&1"
+        " {params.models} --settings {params.settings:q} --seed {params.seed} --output {output} > {log} 2>&1"

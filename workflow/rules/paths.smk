@@ -12,9 +12,20 @@ def source_files(set):
     if is_synthetic(set):
         return []
     directory = Path(settings["directory"])
-    names = ["wav.scp", "utt2spk", "spk2utt", "utt2dur", "segments", "spk2gender", *settings["trials"]]
+    names = ["wav.scp", "utt2spk", "spk2utt", "utt2dur", "segments", "spk2gender"]
+    names += [file for name in settings["trials"] for file in (name, f"{name}.enrol")]
     paths = [folder / name for folder in (directory, directory / settings.get("part", "")) for name in names]
     return sorted({path for path in paths if path.exists()})
+
+
+def enrols_models(set, name):
+    """Whether the enrolled side of a set's trial list names models, which lie beside it as `<list>.enrol`."""
+    settings = config["sets"][set]
+    lists = settings["trials"]
+    draw = lists[name] if isinstance(lists, dict) else None
+    if draw is not None:
+        return draw["enrol_utterances"] > 1
+    return Path(settings["directory"], settings.get("part", ""), f"{name}.enrol").exists()
 
 
 def data_files(set):
@@ -38,10 +49,21 @@ def utterance_files(w):
     return [path for path in data_files(w.set) if Path(path).name in ("wav.scp", "utt2spk", "segments")]
 
 
+def prepared_list(trials):
+    """The checked trial list of that name."""
+    settings = config["trials"][trials]
+    return f"results/{RUN}/data/{settings['set']}/{settings['file']}"
+
+
+def model_files(w):
+    """The models of a job's trial list; nothing where it enrols utterances."""
+    settings = config["trials"][w.trials]
+    return [f"{prepared_list(w.trials)}.enrol"] if enrols_models(settings["set"], settings["file"]) else []
+
+
 def trial_list(w):
-    """The checked trial list."""
-    trials = config["trials"][w.trials]
-    return f"results/{RUN}/data/{trials['set']}/{trials['file']}"
+    """The checked trial list of a job."""
+    return prepared_list(w.trials)
 
 
 def audio_arks(w):
@@ -52,6 +74,11 @@ def audio_arks(w):
 def used_features():
     """The kinds of features that a model or the voice activity detection reads."""
     return sorted({config["vad"]["features"], *(model["features"] for model in MODELS.values())})
+
+
+def feature_settings(features, set):
+    """The settings of a kind of features, and the channel that is read of a set's recordings."""
+    return as_json({**config["features"][features], "channel": config["sets"][set].get("channel", -1)})
 
 
 def raw(features, set):
@@ -98,7 +125,26 @@ def target_files(student, name):
     return expand(f"{folder}/{name}", part=targets_of(student), job=JOBS)
 
 
+def embedding_files(model, set, name):
+    """Files of a set's embeddings; `name` has a place for the shard if it is sharded."""
+    return expand(f"results/{RUN}/embeddings/{model}/{set}/{name}", job=JOBS)
+
+
+def condition_files(w):
+    """What the conditions of the metrics are read from; a set may have no spk2gender."""
+    set, conditions = config["trials"][w.trials]["set"], config["metrics"]["conditions"]
+    names = {"sex": "spk2gender", "duration": "utt2dur"}
+    wanted = [names[condition] for condition in conditions if condition in names]
+    return [path for path in data_files(set) if Path(path).name in wanted]
+
+
 BACKEND_OPTIONS = {"mean": "mean.vec", "transform": "transform.mat", "plda": "plda"}
+COHORT_OPTIONS = {"cohort": "speakers.scp", "cohort-num-utts": "num_utts", "": "speakers.ark"}
+
+
+def options(names, paths):
+    """The options `--name path` of a job; a file that comes with another has no name."""
+    return [f"--{name} {path}" for name, path in zip(names, paths) if name]
 
 
 def backend_files(w):
@@ -106,6 +152,54 @@ def backend_files(w):
     plda = config["backends"][w.backend]["kind"] == "plda"
     names = list(BACKEND_OPTIONS.values()) if plda else ["mean.vec"]
     return [f"results/{RUN}/backends/{w.model}/{w.backend}/{name}" for name in names]
+
+
+SCORING = ("normalize_length", "simple_length_norm", "score_norm", "cohort_top")
+
+
+def training_settings(w):
+    """What training a back-end depends on."""
+    settings = config["backends"][w.backend]
+    return as_json({key: settings[key] for key in settings if key not in (*SCORING, "cohort_set")})
+
+
+def scoring_options(w):
+    """What scoring depends on, as options."""
+    settings = config["backends"][w.backend]
+    given = {key.replace("_", "-"): settings[key] for key in SCORING if key in settings}
+    switches = [f"--{'' if value else 'no-'}{key}" for key, value in given.items() if isinstance(value, bool)]
+    return switches + [f"--{key} {value}" for key, value in given.items() if not isinstance(value, bool)]
+
+
+def adapt_files(w):
+    """The index, and then the archives, of the embeddings that a back-end is adapted to."""
+    adapted = config["backends"][w.backend]["adapt_set"]
+    names = ["xvector.scp", "xvector.{job}.ark"] if adapted else []
+    return [path for name in names for path in embedding_files(w.model, adapted, name)]
+
+
+def adapt_option(w, input):
+    """The option that names the index."""
+    return f"--adapt {input.adapt[0]}" if input.adapt else ""
+
+
+def cohort_sets():
+    """The sets whose speakers are the cohort of a back-end."""
+    backends = config["backends"].values()
+    return {backend["cohort_set"] for backend in backends if backend.get("score_norm", "none") != "none"}
+
+
+def cohort_files(w):
+    """The cohort of a back-end that normalises its scores, in the order of COHORT_OPTIONS."""
+    settings = config["backends"][w.backend]
+    names = COHORT_OPTIONS.values() if settings["score_norm"] != "none" else []
+    return [path for name in names for path in embedding_files(w.model, settings["cohort_set"], name)]
+
+
+def fused_scores(w, trials):
+    """The score files of a trial list that a fusion sums."""
+    systems = config["backends"][w.backend]["systems"]
+    return [f"results/{RUN}/scores/{w.model}/{system}/{trials}/scores" for system in systems]
 
 
 def baseline(student):
@@ -152,8 +246,21 @@ def report_settings():
     return {
         "run": RUN,
         "models": models,
-        "backends": list(config["backends"]),
-        "trials": list(config["trials"]),
+        "backends": {name: described(backend) for name, backend in config["backends"].items()},
+        "trials": MEASURED,
+    }
+
+
+def described(backend):
+    """What the report says of a back-end."""
+    norm = {"none": None, "as": f"as-norm, top {backend.get('cohort_top')}"}
+    kind = backend.get("score_norm", "none")
+    return {
+        "kind": backend["kind"],
+        "norm": norm.get(kind, f"{kind}-norm"),
+        "systems": backend.get("systems", []),
+        "calibrated_on": backend.get("trials"),
+        "adapted_to": backend.get("adapt_set"),
     }
 
 
