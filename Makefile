@@ -1,15 +1,17 @@
 # make demo   the whole recipe on synthetic speech: environment, run, summary
 # make test   the tests
 # make lint   format and lint of Python and of the workflow
+# make benchmark-backend   the tables in benchmarks/results
 # Each does all of its own set-up in $(VENV).
 
 PYTHON ?= python3
 VENV ?= .venv
 CORES ?= all
+TOOLKITS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/spkdistill/toolkits
 BIN := $(VENV)/bin
 DEVICE := $(if $(shell command -v nvidia-smi 2>/dev/null),cuda,cpu)
 
-.PHONY: demo test lint env clean
+.PHONY: demo test lint env benchmark-backend clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.ready
@@ -38,6 +40,14 @@ $(VENV)/.ready: envs/$(DEVICE).txt envs/repair_torchaudio.py pyproject.toml
 
 $(VENV)/.ready-test: $(VENV)/.ready envs/test.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/test.txt
+	@touch $@
+
+benchmark-backend: $(VENV)/.ready $(TOOLKITS)/.ready
+	@for part in scoring training metrics files; do $(BIN)/python -m benchmarks.backend.$$part || exit 1; done
+	@PYTHONPATH=$(TOOLKITS) $(BIN)/python -m benchmarks.backend.toolkits
+
+$(TOOLKITS)/.ready: benchmarks/toolkits.txt | $(VENV)/.ready
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --no-deps --target $(TOOLKITS) --requirement $<
 	@touch $@
 
 clean:

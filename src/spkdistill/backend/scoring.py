@@ -43,12 +43,14 @@ def score(
     reasons = {i: f"no embedding of {trials.pair(i)[int(first[i] >= 0)]}" for i in np.flatnonzero(missing)}
     reject(rejected_path, trials, reasons, max_rejected)
     trials, first, second = select(trials, ~missing), first[~missing], second[~missing]
-    placed = {"enrol": (system.place(enrol), first), "test": (system.place(test), second)}
-    scores = system.pairs(placed["enrol"][0], placed["test"][0]).of(first, second)
+    placed_test = system.place(test)
+    placed_enrol = placed_test if enrol is test else system.place(enrol)
+    scores = system.pairs(placed_enrol, placed_test).of(first, second)
     if cohort is not None:
         others = read_cohort(*cohort)
         check_dimension(system, others, cohort[0])
-        scores = normalise_scores(scores, system, placed, others, settings.score_norm, settings.cohort_top)
+        sides = {"enrol": (placed_enrol, first), "test": (placed_test, second)}
+        scores = normalise_scores(scores, system, sides, others, settings.score_norm, settings.cohort_top)
     write_scores(scores_path, trials, scores)
 
 
