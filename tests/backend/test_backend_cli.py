@@ -5,8 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from spkdistill.arks import ArkReader, ArkWriter, read_archive, read_matrix, read_vector
-from spkdistill.backend.plda import read_plda
+from spkdistill.arks import ArkReader, ArkWriter, read_archive, read_matrix, read_vector, write_vector
+from spkdistill.backend.adapt import adapt_plda
+from spkdistill.backend.llr import plda_pairs, plda_space
+from spkdistill.backend.plda import read_plda, smooth, train_plda, write_plda
+from spkdistill.backend.vectors import affine, normalise_length
 from spkdistill.cli import backend as commands
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_tsv
@@ -187,9 +190,9 @@ def test_settings_of_no_backend_are_refused(corpus, settings):
         train(corpus[0], settings)
 
 
-def test_plda_without_its_files_is_refused(corpus):
+def test_a_transform_without_plda_is_refused(corpus):
     folder, _ = corpus
-    with pytest.raises(ConfigError, match="--transform and --plda go together"):
+    with pytest.raises(ConfigError, match="--transform: goes with --plda"):
         score(folder, train(folder, PLDA)[:-2])
 
 
@@ -302,30 +305,111 @@ def test_fused_scores_are_the_weighted_sums_and_lack_what_a_system_lacks(corpus)
     for name, settings in (("cosine", COSINE), ("plda", PLDA)):
         tables[name] = score(folder, train(folder, settings))
         (folder / "scores").rename(folder / name)
-    systems = ["--scores", folder / "cosine", folder / "plda", "--trials", folder / "trials"]
-    run("calibrate", *systems, "--prior", 0.5, "--output", folder / "fusion.json")
+    systems = [f"{name}={folder / name}" for name in tables]
+    trials = ["--trials", folder / "trials", "--max-rejected", 0]
+    run("calibrate", "--scores", *systems, *trials, "--prior", 0.5, "--output", folder / "fusion.json")
     fusion = json.loads((folder / "fusion.json").read_text())
     outputs = ["--output", folder / "fused", "--rejected", folder / "rejected.tsv"]
-    run("fuse", "--fusion", folder / "fusion.json", *systems, "--max-rejected", 0, *outputs)
+    command = ["fuse", "--fusion", folder / "fusion.json", *trials, *outputs, "--scores"]
+    run(*command, *systems[::-1])
+    weights = [fusion["weights"][name] for name in tables]
     values = np.array([[float(row[2]) for row in table] for table in tables.values()])
     fused = [line.split() for line in (folder / "fused").read_text().splitlines()]
-    expected = fusion["weights"] @ values + fusion["offset"]
+    expected = weights @ values + fusion["offset"]
     np.testing.assert_allclose([float(row[2]) for row in fused], expected, rtol=1e-7, atol=1e-8)
 
+    with pytest.raises(DataError, match="is for the systems cosine, plda, not for cosine"):
+        run(*command, systems[0])
     (folder / "plda").write_text("".join((folder / "plda").read_text().splitlines(keepends=True)[1:]))
     with pytest.raises(DataError, match=r"rejected.tsv: 1 of \d+ trials have no score"):
-        run("fuse", "--fusion", folder / "fusion.json", *systems, "--max-rejected", 0, *outputs)
-    with pytest.raises(DataError, match="has weights for 2 systems, found 1 score files"):
-        run(
-            "fuse",
-            "--fusion",
-            folder / "fusion.json",
-            "--max-rejected",
-            0,
-            *outputs,
-            *systems[:2],
-            *systems[3:],
-        )
+        run(*command, *systems)
+    with pytest.raises(DataError, match=r"trials: 1 of \d+ trials lack a score"):
+        run("calibrate", "--scores", *systems, *trials, "--prior", 0.5, "--output", folder / "fusion.json")
+
+
+def test_given_models_score_as_the_means_of_their_utterances(corpus):
+    folder, _vectors = corpus
+    files = train(folder, PLDA)
+    (folder / "spk2utt").write_text("m1 s00-0 s00-1 s00-2\nm2 s05-3\n")
+    (folder / "trials").write_text("m1 s00-4\nm2 s00-4\n")  # lists that are scored need no labels
+    expected = score(folder, files, "--enrol-spk2utt", folder / "spk2utt")
+    outputs = [
+        "--ark",
+        folder / "means.ark",
+        "--scp",
+        folder / "means.scp",
+        "--num-utts",
+        folder / "num_utts",
+    ]
+    inputs = ["--embeddings", folder / "xvector.scp", "--spk2utt", folder / "spk2utt", "--max-rejected", 0]
+    run("speaker-means", *inputs, *outputs)
+    models = ["--enrol", folder / "means.scp", "--enrol-num-utts", folder / "num_utts"]
+    for ours, theirs in zip(score(folder, files, *models), expected, strict=True):
+        assert ours[:2] == theirs[:2]
+        assert float(ours[2]) == pytest.approx(float(theirs[2]), rel=1e-5)
+    uncounted = score(folder, files, "--enrol", folder / "means.scp")
+    assert abs(float(uncounted[0][2]) - float(expected[0][2])) > 0.01
+    with pytest.raises(ConfigError, match="--enrol: not with --enrol-spk2utt"):
+        score(folder, files, *models, "--enrol-spk2utt", folder / "spk2utt")
+    (folder / "spk2utt").write_text("m1 s00-0 s00-0\nm2 s05-3\n")
+    with pytest.raises(DataError, match="m1 names an utterance twice"):
+        score(folder, files, "--enrol-spk2utt", folder / "spk2utt")
+
+
+def test_vectors_that_no_trial_uses_do_not_matter(corpus):
+    folder, vectors = corpus
+    files = train(folder, COSINE)
+    mean = read_vector(folder / "mean.vec").astype(np.float32)
+    write_vector(folder / "mean.vec", mean)
+    expected = score(folder, files)
+    write(folder, vectors | {"z-mean": mean})
+    assert score(folder, files) == expected
+    with (folder / "trials").open("a") as file:
+        file.write("z-mean s00-1 nontarget\n")
+    with pytest.raises(DataError, match=r"xvector.scp: z-mean: the embedding equals the mean"):
+        score(folder, files)
+
+
+def test_plda_of_raw_vectors_needs_neither_mean_nor_transform(corpus):
+    folder, vectors = corpus
+    keys = sorted(vectors)
+    plda = train_plda(np.array([vectors[key] for key in keys]), np.repeat(np.arange(12), 8), 10)
+    write_plda(folder / "plda", plda)
+    rows = score(folder, ["--plda", folder / "plda"])
+    z = plda_space(plda, np.array([vectors[key] for key in keys], dtype=np.float32), 1, True)
+    row_of = {key: row for row, key in enumerate(keys)}
+    first, second = (np.array([row_of[row[side]] for row in rows]) for side in (0, 1))
+    expected = plda_pairs(plda.psi, z, np.ones(len(z), dtype=int), z).of(first, second)
+    np.testing.assert_allclose([float(row[2]) for row in rows], expected, rtol=1e-7, atol=1e-7)
+    write(folder, {key: vector[:7] for key, vector in vectors.items()})
+    with pytest.raises(DataError, match="7 dimensions, and the back-end is for 8"):
+        score(folder, ["--plda", folder / "plda"])
+
+
+def test_a_model_is_copied_smoothed_and_as_text(corpus):
+    folder, _ = corpus
+    plda = read_plda(train(folder, PLDA)[-1])
+    run("copy-plda", "--plda", folder / "plda", "--smoothing", 0.2, "--text", "--output", folder / "text")
+    assert (folder / "text").read_text().startswith("<Plda>  [")
+    copied = read_plda(folder / "text")
+    np.testing.assert_allclose(copied.psi, smooth(plda, 0.2).psi, rtol=1e-6)
+
+
+def test_a_model_is_adapted_as_the_backend_stage_adapts_it(corpus):
+    folder, vectors = corpus
+    files = train(folder, PLDA)
+    write(folder, {key: vector * [9, 1, 1, 1, 1, 1, 1, 1] for key, vector in vectors.items()})
+    run("adapt-plda", "--embeddings", folder / "xvector.scp", *files, "--output", folder / "adapted")
+    reduced = normalise_length(
+        affine(
+            read_matrix(folder / "transform.mat"),
+            np.array([vectors[key] * [9, 1, 1, 1, 1, 1, 1, 1] for key in sorted(vectors)], dtype=np.float32)
+            - read_vector(folder / "mean.vec"),
+        ),
+        sorted(vectors),
+    )
+    expected = adapt_plda(read_plda(folder / "plda"), reduced, 1.0, 0.3, 0.7)
+    np.testing.assert_allclose(read_plda(folder / "adapted").psi, expected.psi, rtol=1e-9)
 
 
 def test_all_pairs_are_the_scores_of_their_trials(corpus):
@@ -342,25 +426,26 @@ def test_all_pairs_are_the_scores_of_their_trials(corpus):
 
 
 def test_recordings_are_clustered_by_speaker(corpus):
-    folder, vectors = corpus
-    train(folder, PLDA | {"lda_dim": 8})
-    far = {key: 10 * np.eye(8)[int(key[1:3])] + 0.1 * vectors[key] for key in vectors if key < "s03"}
+    folder, _ = corpus
+    files = train(folder, PLDA)
+    rng = np.random.default_rng(1)
+    far = {f"s0{k}-{u}": 10 * np.eye(8)[k] + 0.1 * rng.normal(size=8) for k in range(3) for u in range(4)}
     write(folder, far)
     (folder / "reco2utt").write_text(f"r {' '.join(sorted(far))}\n")
     (folder / "reco2num").write_text("r 3\n")
     outputs = ["--ark", folder / "r.ark", "--scp", folder / "r.scp", "--labels", folder / "labels"]
-    inputs = [
-        "--plda",
-        folder / "plda",
-        "--embeddings",
-        folder / "xvector.scp",
-        "--reco2utt",
-        folder / "reco2utt",
-    ]
-    run("diarize", *inputs, "--target-energy", 0.9, "--reco2num-spk", folder / "reco2num", *outputs)
-    labels = dict(line.split() for line in (folder / "labels").read_text().splitlines())
-    assert list(labels) == sorted(far)
-    assert len({(key[:3], label) for key, label in labels.items()}) == len({key[:3] for key in far}) == 3
+    inputs = ["--embeddings", folder / "xvector.scp", "--reco2utt", folder / "reco2utt", *files]
+    for energy in (0.9, 1):
+        known = ["--target-energy", energy, "--reco2num-spk", folder / "reco2num"]
+        run("diarize", *inputs, *known, *outputs)
+        labels = dict(line.split() for line in (folder / "labels").read_text().splitlines())
+        assert list(labels) == sorted(far)
+        assert len({(key[:3], label) for key, label in labels.items()}) == len(set(labels.values())) == 3
+    with pytest.raises(DataError, match="8 dimensions, and the back-end is for 4"):
+        run("diarize", *inputs[:4], *files[-2:], *known, *outputs)
+    write(folder, dict.fromkeys(far, np.ones(8)))
+    run("diarize", *inputs, "--target-energy", 0.9, "--threshold", -1000, *outputs)
+    assert {line.split()[1] for line in (folder / "labels").read_text().splitlines()} == {"1"}
     (folder / "reco2num").write_text("other 3\n")
     with pytest.raises(DataError, match="expected the number of speakers of r"):
-        run("diarize", *inputs, "--target-energy", 0.9, "--reco2num-spk", folder / "reco2num", *outputs)
+        run("diarize", *inputs, *known, *outputs)

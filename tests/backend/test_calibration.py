@@ -5,13 +5,34 @@ import pytest
 from scipy.optimize import minimize
 
 from spkdistill.backend.calibration import train_fusion
-from spkdistill.errors import DataError
+from spkdistill.errors import ConfigError, DataError
 
 
 def gaussian(rng, number, separation):
     """Scores that are their own log likelihood ratio: N(+-d^2/2, d^2)."""
     target = np.arange(number) < number // 4
     return rng.normal(np.where(target, 1, -1) * separation**2 / 2, separation), target
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-6, 1.0, 1e6, 1e300])
+def test_scores_of_any_scale_give_the_same_log_likelihood_ratios(scale):
+    scores, target = gaussian(np.random.default_rng(5), 2000, 1.5)
+    fused = train_fusion(scores[:, None], target, 0.5).apply(scores[:, None])
+    scaled = scores[:, None] * scale
+    np.testing.assert_allclose(train_fusion(scaled, target, 0.5).apply(scaled), fused, rtol=1e-6, atol=1e-6)
+
+
+def test_a_small_prior_is_fitted_as_closely_as_another():
+    scores, target = gaussian(np.random.default_rng(6), 20_000, 1.5)
+    weight = {prior: train_fusion(scores[:, None], target, prior).weights[0] for prior in (1e-4, 1e-6, 1e-8)}
+    assert weight[1e-6] == pytest.approx(weight[1e-8], rel=0.01)
+    assert weight[1e-8] > 0.8
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0, -1.0, 2.0, np.nan])
+def test_a_prior_outside_its_range_is_refused(prior):
+    with pytest.raises(ConfigError, match=r"prior: .* is not allowed"):
+        train_fusion(np.array([[1.0], [2.0]]), np.array([True, False]), prior)
 
 
 @pytest.mark.parametrize("prior", [0.5, 0.1])
@@ -63,6 +84,9 @@ def test_classes_that_do_not_overlap_give_finite_weights_and_a_warning(caplog):
         ([[1.0], [2.0]], [True, True], "no scored non-target trial"),
         ([[1.0], [2.0]], [False, False], "no scored target trial"),
         ([[1.0, 3.0], [2.0, 3.0]], [True, False], "the same score"),
+        ([[1.0, 0.1]] * 4 + [[2.0, 0.1]] * 7, [True] * 4 + [False] * 7, "the same score"),
+        ([[7.3]] * 11, [True] * 4 + [False] * 7, "the same score"),
+        ([[0.0]] * 3, [True, False, False], "the same score"),
     ],
 )
 def test_what_cannot_be_calibrated_is_refused(scores, target, problem):

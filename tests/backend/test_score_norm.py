@@ -10,7 +10,7 @@ from spkdistill.backend.inputs import Side
 from spkdistill.backend.plda import Plda
 from spkdistill.backend.score_norm import normalise_scores
 from spkdistill.backend.settings import ScoreSettings
-from spkdistill.backend.system import CosineSystem, PldaSystem
+from spkdistill.backend.system import CosineSystem, PldaSystem, Reduction
 from spkdistill.errors import DataError
 
 SETTINGS = ScoreSettings(normalize_length=True, simple_length_norm=False, score_norm="as", cohort_top=3)
@@ -23,9 +23,9 @@ def side(rng, number, most):
 
 def system(rng, kind):
     if kind == "cosine":
-        return CosineSystem(rng.normal(size=4))
+        return CosineSystem(Reduction(4, rng.normal(size=4), None))
     plda = Plda(rng.normal(size=3), rng.normal(size=(3, 3)), np.array([3.0, 1.0, 0.2]))
-    return PldaSystem(SETTINGS, rng.normal(size=4), rng.normal(size=(3, 5)), plda)
+    return PldaSystem(Reduction(4, rng.normal(size=4), rng.normal(size=(3, 5))), SETTINGS, plda)
 
 
 def alone(system, enrol, test, e, t):
@@ -69,10 +69,14 @@ def test_scores_are_standardised_by_those_of_the_cohort(kind, norm, speakers, to
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_a_cohort_whose_scores_do_not_vary_is_refused():
+@pytest.mark.parametrize("kind", ["cosine", "plda"])
+@pytest.mark.parametrize("norm", ["z", "t", "s", "as"])
+@pytest.mark.parametrize("members", [2, 7, 10, 11])
+def test_a_cohort_whose_scores_do_not_vary_is_refused(kind, norm, members):
     rng = np.random.default_rng(0)
-    scorer, who = system(rng, "cosine"), side(rng, 3, 1)
-    twin = Side(["a", "b"], np.ones((2, 4)), np.ones(2, dtype=int))
+    scorer, who = system(rng, kind), side(rng, 3, 1)
+    names = [f"twin{index}" for index in range(members)]
+    twins = Side(names, np.tile(rng.normal(size=4), (members, 1)), np.ones(members, dtype=int))
     sides = {name: (scorer.place(who), np.arange(3)) for name in ("enrol", "test")}
     with pytest.raises(DataError, match="3-0: its scores against the cohort do not vary"):
-        normalise_scores(np.zeros(3), scorer, sides, twin, "s", 300)
+        normalise_scores(np.zeros(3), scorer, sides, twins, norm, 300)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from spkdistill.cli.report import by_name
+from spkdistill.cli import by_name
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.metrics.evaluate import PAIRED_COLUMNS
 from spkdistill.report import tables

@@ -31,30 +31,28 @@ rule metrics:
 
 rule paired:
     input:
-        scores=expand(
-            "results/{run}/scores/{model}/{backend}/{trials}/scores",
-            model=MODELS,
-            allow_missing=True,
-        ),
+        scores=compared_scores,
         trials=trial_list,
         models=model_files,
         utt2spk=lambda w: f"results/{w.run}/data/{config['trials'][w.trials]['set']}/utt2spk",
     output:
-        "results/{run}/metrics/paired/{backend}/{trials}.tsv",
+        "results/{run}/metrics/paired/{compared}/{trials}.tsv",
     log:
-        "results/{run}/logs/paired/{backend}.{trials}.log",
+        "results/{run}/logs/paired/{compared}.{trials}.log",
     benchmark:
-        "results/{run}/benchmarks/paired/{backend}.{trials}.tsv"
+        "results/{run}/benchmarks/paired/{compared}.{trials}.tsv"
+    wildcard_constraints:
+        compared=named([*config["backends"], ACROSS]),
     conda:
         "../../envs/spkdistill.yaml"
     params:
-        pairs=paired_scores,
+        pairs=pair_options,
         settings=as_json(config["metrics"]),
         seed=config["seed"],
         models=lambda w, input: options(["enrol-spk2utt"], input.models),
         code=code_hash("metrics.evaluate"),
     message:
-        "Comparing models with {wildcards.backend} on {wildcards.trials}"
+        "Comparing systems ({wildcards.compared}) on {wildcards.trials}"
     shell:
         "spkdistill paired {params.pairs} --name {wildcards.trials} --trials {input.trials} --utt2spk {input.utt2spk}"
         " {params.models} --settings {params.settings:q} --seed {params.seed} --output {output} > {log} 2>&1"

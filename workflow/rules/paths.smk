@@ -202,6 +202,11 @@ def fused_scores(w, trials):
     return [f"results/{RUN}/scores/{w.model}/{system}/{trials}/scores" for system in systems]
 
 
+def named_systems(w, input):
+    """SYSTEM=SCORES for the score files that a fusion sums."""
+    return [f"{name}={path}" for name, path in zip(config["backends"][w.backend]["systems"], input.scores)]
+
+
 def baseline(student):
     """The same student trained without a teacher, if the run has it."""
     settings = config["students"][student]
@@ -215,19 +220,58 @@ def baseline(student):
     return None
 
 
-def paired_scores(w):
-    """The `--pair` options: every student against its baseline and against its teacher."""
+ACROSS = "_backends"  # in the place of a back-end's name, which never begins so: each model's back-ends
 
-    def system(model):
-        return f"{model}/{w.backend}=results/{RUN}/scores/{model}/{w.backend}/{w.trials}/scores"
 
-    pairs = [
-        (student, other)
+def compared(w):
+    """The systems (model, back-end) that a table of paired tests compares, in pairs."""
+    if w.compared == ACROSS:
+        return [((model, one), (model, other)) for model in MODELS for one, other in derived_backends()]
+    return [
+        ((student, w.compared), (other, w.compared))
         for student, settings in config["students"].items()
         for other in (baseline(student), settings["teacher"])
         if other
     ]
-    return [f"--pair {system(student)} {system(other)}" for student, other in pairs]
+
+
+def derived_backends():
+    """Back-ends that change another one's scores, each with that one: the first of its kind, or what it fuses."""
+    pairs = []
+    for name, settings in config["backends"].items():
+        if settings["kind"] == "fusion":
+            fused = settings["systems"]
+            pairs += [
+                (name, system) for system in fused if len(fused) > 1
+            ]  # calibration alone keeps the order
+        elif name != (first := kind_of("backends", settings["kind"])[0]):
+            pairs.append((name, first))
+    return pairs
+
+
+def compared_tables():
+    """The tables of paired tests: for each back-end, and across them where one derives from another."""
+    tables = [*config["backends"], ACROSS] if derived_backends() else config["backends"]
+    return of_run("results/{run}/metrics/paired/{compared}/{trials}.tsv", compared=tables, trials=MEASURED)
+
+
+def score_file(model, backend, trials):
+    """The scores of a trial list by a model with a back-end."""
+    return f"results/{RUN}/scores/{model}/{backend}/{trials}/scores"
+
+
+def compared_scores(w):
+    """The score files of a table, each once."""
+    return sorted({score_file(*system, w.trials) for pair in compared(w) for system in pair})
+
+
+def pair_options(w):
+    """The `--pair` options of a table."""
+
+    def named_scores(system):
+        return f"{'/'.join(system)}={score_file(*system, w.trials)}"
+
+    return [f"--pair {named_scores(one)} {named_scores(other)}" for one, other in compared(w)]
 
 
 def report_settings():

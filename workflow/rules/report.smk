@@ -9,11 +9,7 @@ rule report:
             backend=config["backends"],
             trials=MEASURED,
         ),
-        paired=of_run(
-            "results/{run}/metrics/paired/{backend}/{trials}.tsv",
-            backend=config["backends"],
-            trials=MEASURED,
-        ),
+        paired=compared_tables(),
         models=[model_file(model, "config.json") for model in MODELS],
         logs=[model_file(model, "log.tsv") for model in MODELS],
         rejected=rejected_files(),
@@ -28,7 +24,7 @@ rule report:
     conda:
         "../../envs/spkdistill.yaml"
     params:
-        settings=as_json(report_settings()),
+        settings=json.dumps(report_settings()),  # its order is that of the tables
         metrics=lambda w, input: by_system(input.metrics),
         models=lambda w, input: by_model(input.models),
         logs=lambda w, input: by_model(input.logs),

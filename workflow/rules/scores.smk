@@ -52,13 +52,15 @@ rule calibrate:
     conda:
         "../../envs/spkdistill.yaml"
     params:
+        systems=named_systems,
         prior=lambda w: config["backends"][w.backend]["prior"],
+        share=config["data"]["max_rejected"],
         code=code_hash("backend.fusion"),
     message:
         "Calibrating {wildcards.backend} of {wildcards.model}"
     shell:
-        "spkdistill calibrate --scores {input.scores} --trials {input.trials} --prior {params.prior}"
-        " --output {output} > {log} 2>&1"
+        "spkdistill calibrate --scores {params.systems} --trials {input.trials} --prior {params.prior}"
+        " --max-rejected {params.share} --output {output} > {log} 2>&1"
 
 
 rule fuse:
@@ -78,12 +80,13 @@ rule fuse:
     conda:
         "../../envs/spkdistill.yaml"
     params:
+        systems=named_systems,
         share=config["data"]["max_rejected"],
         code=code_hash("backend.fusion"),
     message:
         "Scoring {wildcards.trials} with {wildcards.model} and {wildcards.backend}"
     shell:
-        "spkdistill fuse --fusion {input.fusion} --scores {input.scores} --trials {input.trials}"
+        "spkdistill fuse --fusion {input.fusion} --scores {params.systems} --trials {input.trials}"
         " --max-rejected {params.share} --output {output.scores} --rejected {output.rejected} > {log} 2>&1"
 
 

@@ -10,14 +10,17 @@ from scipy.spatial.distance import squareform
 from spkdistill.backend.llr import plda_pairs, plda_space
 from spkdistill.backend.plda import Plda, project
 
+ALL_ENERGY = 0.002  # a share so near to 1 is 1 (Kaldi's ApproxEqual of 0.001)
+
 
 def recording_scores(plda: Plda, vectors: np.ndarray, target_energy: float) -> np.ndarray:
     """Log likelihood ratios, (N, N), of all pairs of a recording's vectors (N, D).
 
     Vectors and model are first reduced to the recording's own principal components, those that hold more than
-    the share `target_energy` of its variance and one more, as Kaldi's loop counts; at 1 they are all kept.
+    the share `target_energy` of its variance and one more, as Kaldi's loop counts; near 1, and where the
+    vectors do not vary, they are all kept.
     """
-    if target_energy < 1 and len(vectors) > 1:
+    if not np.isclose(target_energy, 1, rtol=0, atol=ALL_ENERGY) and np.ptp(vectors, axis=0).any():
         components = principal_components(vectors, target_energy)
         plda, vectors = project(plda, components), vectors @ components.T
     z = plda_space(plda, vectors, 1, normalize_length=True)
@@ -36,8 +39,8 @@ def principal_components(vectors: np.ndarray, target_energy: float) -> np.ndarra
 def cluster(scores: np.ndarray, threshold: float | None = None, clusters: int | None = None) -> np.ndarray:
     """A label 1, 2, ... for each utterance, (N,), by average linkage of scores (N, N).
 
-    Clusters merge while their mean score is above `threshold`, or until there are so many `clusters`. Labels
-    go up in the order in which the clusters came to be, as Kaldi's do.
+    Clusters merge while their mean score is at least `threshold`, or until there are so many `clusters`.
+    Labels go up in the order in which the clusters came to be, as Kaldi's do.
     """
     members = {utterance: [utterance] for utterance in range(len(scores))}
     if len(scores) > 1:

@@ -24,8 +24,12 @@ class Side:
     counts: np.ndarray  # (N,) int64, utterances that each vector is the mean of
 
     def part(self, rows: slice) -> "Side":
-        """Some of them."""
+        """Consecutive ones of them."""
         return Side(self.names[rows], self.vectors[rows], self.counts[rows])
+
+    def take(self, rows: np.ndarray) -> "Side":
+        """Those in `rows`, a list of row numbers."""
+        return Side([self.names[row] for row in rows], self.vectors[rows], self.counts[rows])
 
 
 def read_embeddings(scp_path: str | Path) -> tuple[list[str], np.ndarray]:
@@ -72,6 +76,8 @@ def speaker_means(spk2utt_path: Path, side: Side, max_rejected: float) -> Side:
     names, counts, rows, missing = [], [], [], []
     for speaker, value in read_table(spk2utt_path).items():
         members = value.split()
+        if len(set(members)) < len(members):
+            raise DataError(f"{spk2utt_path}: {speaker} names an utterance twice; keep one of them")
         present = [row_of[member] for member in members if member in row_of]
         missing += [f"{member} of {speaker}" for member in members if member not in row_of]
         if present:
@@ -80,13 +86,18 @@ def speaker_means(spk2utt_path: Path, side: Side, max_rejected: float) -> Side:
             rows += present
     if missing:
         found = f"{len(missing)} of {len(missing) + len(rows)} utterances have no embedding"
-        found = f"{spk2utt_path}: {found} ({', '.join(missing[:3])}, ...)"
+        found = f"{spk2utt_path}: {found} ({some(missing)})"
         if not rows or len(missing) > max_rejected * (len(missing) + len(rows)):
             raise DataError(f"{found}; extract them, or raise data.max_rejected")
         log.warning("%s; the means are of the others", found)
     starts = np.cumsum(counts) - counts
     sums = np.add.reduceat(side.vectors[rows], starts, axis=0, dtype=np.float64)
     return Side(names, sums / np.array(counts)[:, None], np.array(counts))
+
+
+def some(items: Sequence[str]) -> str:
+    """The first items of a list, for a message."""
+    return ", ".join(items[:3]) + (", ..." if len(items) > 3 else "")
 
 
 def write_speaker_means(
@@ -106,11 +117,13 @@ def write_speaker_means(
         write_text(num_utts_path, "".join(f"{name} {count}\n" for name, count in lines))
 
 
-def read_cohort(scp: Path, num_utts_path: Path) -> Side:
-    """The speakers' means that `write_speaker_means` wrote, with their counts."""
-    names, vectors = read_embeddings(scp)
+def read_means(scp: Path, num_utts_path: Path | None) -> Side:
+    """Speakers' means, written by `write_speaker_means` or ivector-mean, with their counts or 1 for each."""
+    side = utterances(scp)
+    if num_utts_path is None:
+        return side
     counts = read_table(num_utts_path)
-    for name in names:
+    for name in side.names:
         if not counts.get(name, "").isdecimal() or int(counts[name]) < 1:
             raise DataError(f"{num_utts_path}: no number of utterances for {name}, which has a mean; add it")
-    return Side(names, vectors, np.array([int(counts[name]) for name in names]))
+    return Side(side.names, side.vectors, np.array([int(counts[name]) for name in side.names]))

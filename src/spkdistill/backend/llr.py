@@ -14,7 +14,7 @@ from spkdistill.backend.plda import Plda
 
 DENSE = 32  # a pair in a matrix product costs about 1/32 of a trial whose two rows are fetched
 BLOCK_PAIRS = 1 << 22  # products held at a time
-BLOCK_ROWS = 1024  # vectors worked on at a time
+BLOCK_ROWS = 512  # vectors worked on at a time
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,12 @@ def plda_pairs(psi: np.ndarray, enrol: np.ndarray, counts: np.ndarray, test: np.
     gain, s = n * psi / (n * psi + 1), 1 + psi / (n * psi + 1)  # (S, D), m = gain u
     test_weights = (1 / (1 + psi) - 1 / s) / 2
     constant = (np.log1p(psi).sum() - np.log(s).sum(axis=1)) / 2
+    scale = gain / s  # m / s = scale u
     left, enrol_term = np.empty_like(enrol), np.empty(len(enrol))
     for rows in blocks(len(enrol)):
         u, of = enrol[rows], size[rows]
-        left[rows] = u * (gain / s)[of]
-        enrol_term[rows] = constant[of] - np.einsum("ed,ed,ed->e", left[rows], u, gain[of]) / 2
+        np.multiply(u, scale[of], out=left[rows])
+        enrol_term[rows] = constant[of] - np.einsum("ed,ed->e", left[rows] * u, gain[of]) / 2
     test_terms = np.empty((len(sizes), len(test)))
     for rows in blocks(len(test)):
         test_terms[:, rows] = test_weights @ (test[rows] ** 2).T
@@ -84,12 +85,14 @@ def plda_space(
     `normalize_length` scales z so that sum of z^2 / (psi + 1/n) is D, its mean; `simple`: sum of z^2.
     """
     z = np.empty((len(vectors), len(plda.psi)))
-    counts = np.broadcast_to(counts, len(z))
+    sizes, size = np.unique(np.broadcast_to(counts, len(z)), return_inverse=True)
+    variance = np.ones_like(plda.psi) if simple else plda.psi + 1 / sizes[:, None]
+    precision = np.broadcast_to(1 / variance, (len(sizes), len(plda.psi)))
     for rows in blocks(len(z)):
-        z[rows] = (vectors[rows] - plda.mean) @ plda.transform.T
+        block = np.matmul(vectors[rows] - plda.mean, plda.transform.T, out=z[rows])
         if normalize_length:
-            variance = 1.0 if simple else plda.psi + 1 / counts[rows, None]
-            z[rows] *= np.sqrt(z.shape[1] / (z[rows] ** 2 / variance).sum(axis=1))[:, None]
+            squares = np.einsum("nd,nd->n", block * block, precision[size[rows]])
+            block *= np.sqrt(z.shape[1] / squares)[:, None]
     return z
 
 

@@ -61,6 +61,8 @@ def read_plda(path: str | Path) -> Plda:
         raise DataError(
             f"{path}: a number is not finite, or a between-class variance is negative; train it again"
         )
+    if np.linalg.matrix_rank(plda.transform) < size:
+        raise DataError(f"{path}: the transform is singular; train it again")
     return plda
 
 

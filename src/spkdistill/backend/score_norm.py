@@ -6,6 +6,8 @@ With mu and sigma the mean and deviation of the cohort scores of the enrolled si
     s-norm   half the sum of both (Kenny, Odyssey 2010)
     as-norm  s-norm whose mu and sigma are of the `top` highest scores of each side (Matejka et al.,
              Interspeech 2017, AS-norm1)
+
+Deviations are those of a population (of n, not n - 1).
 """
 
 import logging
@@ -18,6 +20,7 @@ from spkdistill.backend.llr import BLOCK_PAIRS
 from spkdistill.backend.system import CosineSystem, PldaSystem
 from spkdistill.errors import DataError
 
+ROUNDING = 1e-9  # scores that differ by so small a share of the largest are one and the same
 SIDES = {"z": ("enrol",), "t": ("test",), "s": ("enrol", "test"), "as": ("enrol", "test")}
 
 log = logging.getLogger(__name__)
@@ -60,7 +63,7 @@ def cohort_statistics(
     system: CosineSystem | PldaSystem, side: Side, cohort: Side, enrolled: bool, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation, each (N,), of the `size` highest scores of each of `side` against the cohort."""
-    means, deviations = np.empty(len(side.names)), np.empty(len(side.names))
+    means, deviations, largest = np.empty((3, len(side.names)))
     step = max(1, BLOCK_PAIRS // len(cohort.names))
     for first in range(0, len(means), step):
         rows = slice(first, first + step)
@@ -69,6 +72,7 @@ def cohort_statistics(
         if size < len(cohort.names):
             scores = np.partition(scores, -size, axis=1)[:, -size:]
         means[rows], deviations[rows] = scores.mean(axis=1), scores.std(axis=1)
-    for index in np.flatnonzero(~(deviations > 0))[:1]:
+        largest[rows] = np.abs(scores).max(axis=1)
+    for index in np.flatnonzero(~(deviations > ROUNDING * largest))[:1]:
         raise DataError(f"{side.names[index]}: its scores against the cohort do not vary; enlarge the cohort")
     return means, deviations

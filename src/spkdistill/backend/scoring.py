@@ -1,24 +1,44 @@
 """The stage `score`: every trial whose two sides have embeddings gets a score; the others are listed."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from spkdistill.backend.inputs import Side, read_cohort, speaker_means, utterances
+from spkdistill.backend.inputs import Side, read_means, some, speaker_means, utterances
 from spkdistill.backend.score_norm import normalise_scores
 from spkdistill.backend.settings import ScoreSettings
 from spkdistill.backend.system import CosineSystem, PldaSystem
 from spkdistill.data.scores import write_scores
-from spkdistill.data.trials import Trials, read_trials, select
-from spkdistill.errors import ConfigError, DataError
+from spkdistill.data.trials import Trials, read_pairs, select
+from spkdistill.errors import ConfigError, DataError, naming
 from spkdistill.files import write_tsv
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Where the two sides come from: utterances, and models if the enrolled side is not utterances too."""
+
+    scp: Path
+    enrol_spk2utt: Path | None = None  # models are means of these utterances
+    enrol_means: tuple[Path, Path | None] | None = None  # or are given, with their numbers of utterances
+
+    def read(self, max_rejected: float) -> tuple[Side, Side]:
+        """The enrolled and the tested side, one and the same where utterances are enrolled."""
+        if self.enrol_spk2utt is not None and self.enrol_means is not None:
+            raise ConfigError("--enrol: not with --enrol-spk2utt; the models are given, or they are means")
+        test = utterances(self.scp)
+        if self.enrol_means is not None:
+            return read_means(*self.enrol_means), test
+        if self.enrol_spk2utt is not None:
+            return speaker_means(self.enrol_spk2utt, test, max_rejected), test
+        return test, test
 
 
 def score(
     settings: ScoreSettings,
     system: CosineSystem | PldaSystem,
-    embeddings_scp: Path,
-    enrol_spk2utt: Path | None,
+    embeddings: Embeddings,
     cohort: tuple[Path, Path] | None,
     trials_path: Path,
     max_rejected: float,
@@ -27,40 +47,28 @@ def score(
 ) -> None:
     """Write the lines "enrol test score" in the order of the trials, and those left out with the reason.
 
-    With `enrol_spk2utt` the enrolled side names its speakers, else utterances; `cohort` is that of
-    `write_speaker_means`. DataError where more than the share `max_rejected` is left out.
+    `cohort` is that of `write_speaker_means`. DataError where more than the share `max_rejected` is left out.
     """
     if (settings.score_norm == "none") != (cohort is None):
         raise ConfigError(
             f"score: --cohort goes with score normalisation, and score_norm is {settings.score_norm}"
         )
-    test = utterances(embeddings_scp)
-    check_dimension(system, test, embeddings_scp)
-    enrol = test if enrol_spk2utt is None else speaker_means(enrol_spk2utt, test, max_rejected)
-    trials = read_trials(trials_path)
+    enrol, test = embeddings.read(max_rejected)
+    trials = read_pairs(trials_path)
     first, second = rows_of(enrol, trials, trials.enrol), rows_of(test, trials, trials.test)
     missing = (first < 0) | (second < 0)
     reasons = {i: f"no embedding of {trials.pair(i)[int(first[i] >= 0)]}" for i in np.flatnonzero(missing)}
     reject(rejected_path, trials, reasons, max_rejected)
     trials, first, second = select(trials, ~missing), first[~missing], second[~missing]
-    placed_test = system.place(test)
-    placed_enrol = placed_test if enrol is test else system.place(enrol)
-    scores = system.pairs(placed_enrol, placed_test).of(first, second)
+    with naming(embeddings.scp):
+        enrol, test, first, second = placed(system, enrol, test, first, second)
+        scores = system.pairs(enrol, test).of(first, second)
     if cohort is not None:
-        others = read_cohort(*cohort)
-        check_dimension(system, others, cohort[0])
-        sides = {"enrol": (placed_enrol, first), "test": (placed_test, second)}
-        scores = normalise_scores(scores, system, sides, others, settings.score_norm, settings.cohort_top)
+        with naming(cohort[0]):
+            sides = {"enrol": (enrol, first), "test": (test, second)}
+            others, kind = read_means(*cohort), settings.score_norm
+            scores = normalise_scores(scores, system, sides, others, kind, settings.cohort_top)
     write_scores(scores_path, trials, scores)
-
-
-def check_dimension(system: CosineSystem | PldaSystem, side: Side, path: Path) -> None:
-    """DataError where the back-end is not for embeddings of this size."""
-    if len(system.mean) != side.vectors.shape[1]:
-        raise DataError(
-            f"{path}: the embeddings have {side.vectors.shape[1]} dimensions, and the back-end is for "
-            f"{len(system.mean)}; train it on this model's embeddings"
-        )
 
 
 def rows_of(side: Side, trials: Trials, names: np.ndarray) -> np.ndarray:
@@ -69,11 +77,23 @@ def rows_of(side: Side, trials: Trials, names: np.ndarray) -> np.ndarray:
     return np.array([row_of.get(name, -1) for name in trials.names])[names]
 
 
+def placed(
+    system: CosineSystem | PldaSystem, enrol: Side, test: Side, first: np.ndarray, second: np.ndarray
+) -> tuple[Side, Side, np.ndarray, np.ndarray]:
+    """Both sides placed, what no trial uses left out, and the trials' rows in them."""
+    if enrol is test:
+        used, rows = np.unique([first, second], return_inverse=True)
+        side = system.place(test.take(used))
+        return side, side, *rows.reshape(2, -1)
+    (of_enrol, first), (of_test, second) = (np.unique(rows, return_inverse=True) for rows in (first, second))
+    return system.place(enrol.take(of_enrol)), system.place(test.take(of_test)), first, second
+
+
 def reject(path: Path, trials: Trials, reasons: dict[int, str], limit: float) -> None:
     """List the trials that get no score; DataError where they are more than the share `limit`, or all."""
     write_tsv(path, ["enrol", "test", "reason"], [[*trials.pair(i), reason] for i, reason in reasons.items()])
-    if len(reasons) > limit * len(trials) or len(reasons) == len(trials):
+    if reasons and (len(reasons) > limit * len(trials) or len(reasons) == len(trials)):
         raise DataError(
-            f"{path}: {len(reasons)} of {len(trials)} trials have no score ({next(iter(reasons.values()))}, "
-            "...); add what is missing, or raise data.max_rejected"
+            f"{path}: {len(reasons)} of {len(trials)} trials have no score ({some(list(reasons.values()))}); "
+            "add what is missing, raise data.max_rejected, or name the models if trials have them"
         )

@@ -15,15 +15,37 @@ from spkdistill.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
-class CosineSystem:
-    """Cosines of embeddings minus `mean` (D,)."""
+class Reduction:
+    """What is done with embeddings first: minus `mean`, then LDA and length normalisation."""
 
-    mean: np.ndarray
+    size: int | None  # of the embeddings; None where only their use in a cosine says
+    mean: np.ndarray | None  # (D,)
+    transform: np.ndarray | None  # (d, D + 1)
+
+    def apply(self, side: Side) -> np.ndarray:
+        """The reduced vectors, (N, D) or (N, d); DataError where the embeddings are of another size."""
+        found = side.vectors.shape[1]
+        if self.size not in (None, found):
+            raise DataError(
+                f"the embeddings have {found} dimensions, and the back-end is for {self.size}; train it on "
+                "this model's embeddings"
+            )
+        vectors = side.vectors if self.mean is None else side.vectors - self.mean
+        if self.transform is None:
+            return vectors
+        return normalise_length(affine(self.transform, vectors), side.names)
+
+
+@dataclass(frozen=True)
+class CosineSystem:
+    """Cosines of embeddings."""
+
+    reduction: Reduction
 
     def place(self, side: Side) -> Side:
         """The vectors (N, D) at length 1."""
-        centred = side.vectors - self.mean
-        return replace(side, vectors=normalise_length(centred, side.names, scale_up=False))
+        vectors = normalise_length(self.reduction.apply(side), side.names, scale_up=False)
+        return replace(side, vectors=vectors)
 
     def pairs(self, enrol: Side, test: Side) -> PairScores:
         """The scores of placed vectors."""
@@ -32,18 +54,16 @@ class CosineSystem:
 
 @dataclass(frozen=True)
 class PldaSystem:
-    """PLDA log likelihood ratios of embeddings minus `mean` (D,), after LDA and length normalisation."""
+    """PLDA log likelihood ratios of embeddings."""
 
+    reduction: Reduction
     settings: ScoreSettings
-    mean: np.ndarray
-    transform: np.ndarray  # (d, D + 1)
     plda: Plda
 
     def place(self, side: Side) -> Side:
         """The vectors (N, d) in the space where the model is diagonal."""
-        reduced = normalise_length(affine(self.transform, side.vectors - self.mean), side.names)
         lengths = self.settings.normalize_length, self.settings.simple_length_norm
-        return replace(side, vectors=plda_space(self.plda, reduced, side.counts, *lengths))
+        return replace(side, vectors=plda_space(self.plda, self.reduction.apply(side), side.counts, *lengths))
 
     def pairs(self, enrol: Side, test: Side) -> PairScores:
         """The scores of placed vectors; `test` are single utterances."""
@@ -51,25 +71,43 @@ class PldaSystem:
 
 
 def read_system(
-    settings: ScoreSettings, mean_path: Path, transform_path: Path | None, plda_path: Path | None
+    settings: ScoreSettings, mean_path: Path | None, transform_path: Path | None, plda_path: Path | None
 ) -> CosineSystem | PldaSystem:
-    """The back-end in Kaldi's files, PLDA if they are all there; DataError where they do not fit together."""
-    if (transform_path is None) != (plda_path is None):
-        raise ConfigError("score: --transform and --plda go together; without both, scores are cosines")
-    mean = finite(mean_path, read_vector(mean_path))
-    if transform_path is None or plda_path is None:
-        return CosineSystem(mean)
-    transform, plda = finite(transform_path, read_matrix(transform_path)), read_plda(plda_path)
-    if transform.shape[1] not in (len(mean), len(mean) + 1):
-        raise DataError(
-            f"{transform_path}: the transform takes {transform.shape[1] - 1} dimensions, and {mean_path} has "
-            f"{len(mean)}; take both from one back-end"
-        )
-    if len(transform) != len(plda.psi):
-        raise DataError(
-            f"{plda_path}: for {len(plda.psi)} dimensions, and {transform_path} gives {len(transform)}"
-        )
-    return PldaSystem(settings, mean, transform, plda)
+    """The back-end in Kaldi's files, of which any may be left out; without a PLDA model it gives cosines."""
+    if plda_path is None:
+        if transform_path is not None:
+            raise ConfigError("--transform: goes with --plda; without both, scores are cosines")
+        return CosineSystem(read_reduction(mean_path, None, None, 0))
+    plda = read_plda(plda_path)
+    return PldaSystem(read_reduction(mean_path, transform_path, plda_path, len(plda.psi)), settings, plda)
+
+
+def read_reduction(
+    mean_path: Path | None, transform_path: Path | None, plda_path: Path | None, size: int
+) -> Reduction:
+    """Mean and transform to the `size` dimensions of the PLDA model; DataError where they do not fit."""
+    mean = None if mean_path is None else finite(mean_path, read_vector(mean_path))
+    transform = None if transform_path is None else finite(transform_path, read_matrix(transform_path))
+    entry = None if mean is None else len(mean)
+    if transform is not None:
+        if len(transform) != size:
+            raise DataError(
+                f"{plda_path}: for {size} dimensions, and {transform_path} gives {len(transform)}"
+            )
+        if entry is None:
+            entry = transform.shape[1] - 1
+        elif transform.shape[1] not in (entry, entry + 1):
+            raise DataError(
+                f"{transform_path}: the transform takes {transform.shape[1] - 1} dimensions, and {mean_path} "
+                f"has {entry}; take both from one back-end"
+            )
+    elif plda_path is not None:
+        if entry not in (None, size):
+            raise DataError(
+                f"{plda_path}: for {size} dimensions, and {mean_path} has {entry}; give --transform"
+            )
+        entry = size
+    return Reduction(entry, mean, transform)
 
 
 def finite(path: Path, numbers: np.ndarray) -> np.ndarray:

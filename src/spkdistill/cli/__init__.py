@@ -7,10 +7,12 @@ A subcommand imports its room when it runs, so that `spkdistill --help` does not
 import argparse
 import importlib
 import json
+import math
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from spkdistill import __version__
 from spkdistill.errors import ConfigError, SpkdistillError
@@ -89,6 +91,38 @@ def at_least(least: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def by_name(option: str, pairs: Sequence[str]) -> dict[str, Path]:
+    """The paths of name=path arguments, by name."""
+    paths: dict[str, Path] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not (name and equals and path):
+            raise ConfigError(f"{option} {pair}: expected NAME=PATH")
+        if name in paths:
+            raise ConfigError(f"{option} {name}: given twice")
+        paths[name] = Path(path)
+    return paths
+
+
+def share(text: str) -> float:
+    """The type of an argument that is a share, from 0 to 1."""
+    value = number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, found {text}")
+    return value
+
+
+def number(text: str) -> float:
+    """The type of an argument that is a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.inf
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number, found {text}")
+    return value
 
 
 def parse_settings(text: str) -> dict:

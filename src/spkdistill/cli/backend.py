@@ -1,10 +1,15 @@
-"""`spkdistill backend`, `speaker-means`, `score`, `calibrate`, `fuse`, `score-all` and `diarize`."""
+"""The back-end's subcommands, from `spkdistill backend` to `copy-plda`; add_commands lists them."""
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spkdistill.cli import add_settings, at_least
+from spkdistill.cli import add_settings, at_least, by_name, number, share
 from spkdistill.errors import ConfigError
+
+if TYPE_CHECKING:
+    from spkdistill.backend.scoring import Embeddings
+    from spkdistill.backend.system import PldaSystem
 
 TRIALS = "`enrol test target|nontarget` or `1|0 enrol test`"
 
@@ -20,6 +25,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_fuse(commands.add_parser("fuse", help="calibrated scores of one system or several"))
     add_all(commands.add_parser("score-all", help="score every enrolled model against every utterance"))
     add_diarize(commands.add_parser("diarize", help="cluster the utterances of recordings by speaker"))
+    add_adapt(commands.add_parser("adapt-plda", help="adapt a PLDA model to unlabelled embeddings"))
+    add_copy(commands.add_parser("copy-plda", help="copy a PLDA model: smoothed, or as text"))
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
@@ -59,8 +66,9 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `calibrate`."""
     add_systems(parser)
     parser.add_argument("--trials", required=True, type=Path, help=TRIALS)
+    add_share(parser, "of the trials, at most")
     parser.add_argument(
-        "--prior", required=True, type=float, help="of a target, in what is minimised; at 0.5 that is Cllr"
+        "--prior", required=True, type=number, help="of a target, in what is minimised; at 0.5 that is Cllr"
     )
     parser.add_argument("--output", required=True, type=Path, metavar="JSON", help="the weights")
     parser.set_defaults(run=run_calibrate)
@@ -84,18 +92,38 @@ def add_all(parser: argparse.ArgumentParser) -> None:
 
 def add_diarize(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `diarize`."""
-    parser.add_argument("--plda", required=True, type=Path, help="the PLDA model of such embeddings")
+    add_files(parser, plda_required=True)
     add_embeddings(parser, "the utterances' embeddings")
     parser.add_argument("--reco2utt", required=True, type=Path, help="the utterances of each recording")
     parser.add_argument(
-        "--target-energy", required=True, type=float, help="share of a recording's variance that is kept"
+        "--target-energy", required=True, type=share, help="share of a recording's variance that is kept"
     )
     until = parser.add_mutually_exclusive_group(required=True)
-    until.add_argument("--threshold", type=float, help="clusters merge above this mean score")
+    until.add_argument("--threshold", type=number, help="clusters merge down to this mean score")
     until.add_argument("--reco2num-spk", type=Path, help="the number of speakers of each recording")
     add_archive(parser, "for each recording the matrix of scores")
     parser.add_argument("--labels", required=True, type=Path, help="lines `utterance label`, to write")
     parser.set_defaults(run=run_diarize)
+
+
+def add_adapt(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `adapt-plda`; the defaults are Kaldi's."""
+    add_files(parser, plda_required=True)
+    add_embeddings(parser, "unlabelled embeddings")
+    for name, default in (("mean-diff", 1.0), ("within-covar", 0.3), ("between-covar", 0.7)):
+        parser.add_argument(f"--{name}-scale", type=number, default=default, help=f"{default:g} if not given")
+    add_plda_output(parser)
+    parser.set_defaults(run=run_adapt)
+
+
+def add_copy(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `copy-plda`."""
+    parser.add_argument("--plda", required=True, type=Path, help="the model, binary or text")
+    parser.add_argument(
+        "--smoothing", type=number, default=0.0, help="share of the between-class covariance added to within"
+    )
+    add_plda_output(parser)
+    parser.set_defaults(run=run_copy)
 
 
 def add_embeddings(parser: argparse.ArgumentParser, text: str) -> None:
@@ -103,13 +131,19 @@ def add_embeddings(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--embeddings", required=True, type=Path, metavar="SCP", help=text)
 
 
-def add_files(parser: argparse.ArgumentParser) -> None:
+def add_files(parser: argparse.ArgumentParser, plda_required: bool = False) -> None:
     """Add the files of a back-end, all in Kaldi's formats."""
+    parser.add_argument("--mean", type=Path, help="the vector that is subtracted from embeddings")
     parser.add_argument(
-        "--mean", required=True, type=Path, help="the vector that is subtracted from embeddings"
+        "--transform", type=Path, help="the LDA transform, with length normalisation after it"
     )
-    parser.add_argument("--transform", type=Path, help="the LDA transform (PLDA)")
-    parser.add_argument("--plda", type=Path, help="the PLDA model; without one, scores are cosines")
+    parser.add_argument("--plda", required=plda_required, type=Path, help="the PLDA model")
+
+
+def add_plda_output(parser: argparse.ArgumentParser) -> None:
+    """Add a PLDA model to write."""
+    parser.add_argument("--text", action="store_true", help="write text, of 7 digits, and not float64")
+    parser.add_argument("--output", required=True, type=Path, metavar="PLDA", help="the model to write")
 
 
 def add_system(parser: argparse.ArgumentParser) -> None:
@@ -122,12 +156,14 @@ def add_system(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--enrol-spk2utt", type=Path, help="utterances of each enrolled model, where trials name models"
     )
+    parser.add_argument("--enrol", type=Path, metavar="SCP", help="or the models' means themselves")
+    parser.add_argument("--enrol-num-utts", type=Path, help="lines `model count`; without, 1 for each")
 
 
 def add_systems(parser: argparse.ArgumentParser) -> None:
     """Add the score files that are calibrated or fused."""
     parser.add_argument(
-        "--scores", required=True, nargs="+", type=Path, help="one file of `enrol test score` for each system"
+        "--scores", required=True, nargs="+", metavar="NAME=SCORES", help="the scores of each system"
     )
 
 
@@ -143,7 +179,7 @@ def add_scored(parser: argparse.ArgumentParser) -> None:
 
 def add_share(parser: argparse.ArgumentParser, text: str) -> None:
     """Add the share that may be left out."""
-    parser.add_argument("--max-rejected", required=True, type=float, metavar="SHARE", help=text)
+    parser.add_argument("--max-rejected", required=True, type=share, metavar="SHARE", help=text)
 
 
 def add_archive(parser: argparse.ArgumentParser, text: str) -> None:
@@ -157,6 +193,8 @@ def run_backend(options: argparse.Namespace) -> None:
     from spkdistill.backend.settings import backend_settings
     from spkdistill.backend.train import train_backend
 
+    if options.mean is None:
+        raise ConfigError("backend: --mean is missing; every back-end writes one")
     settings = backend_settings(options.settings)
     files = options.mean, options.transform, options.plda
     train_backend(options.embeddings, options.utt2spk, options.adapt, settings, *files)
@@ -183,8 +221,7 @@ def run_score(options: argparse.Namespace) -> None:
     score(
         settings,
         read_system(settings, options.mean, options.transform, options.plda),
-        options.embeddings,
-        options.enrol_spk2utt,
+        sides(options),
         None if options.cohort is None else (options.cohort, options.cohort_num_utts),
         options.trials,
         options.max_rejected,
@@ -193,19 +230,12 @@ def run_score(options: argparse.Namespace) -> None:
     )
 
 
-def run_calibrate(options: argparse.Namespace) -> None:
-    """Learn the weights of systems."""
-    from spkdistill.backend.fusion import calibrate
+def sides(options: argparse.Namespace) -> "Embeddings":
+    """Where the vectors of the two sides come from."""
+    from spkdistill.backend.scoring import Embeddings
 
-    calibrate(options.scores, options.trials, options.prior, options.output)
-
-
-def run_fuse(options: argparse.Namespace) -> None:
-    """Apply the weights of systems."""
-    from spkdistill.backend.fusion import fuse
-
-    outputs = options.output, options.rejected
-    fuse(options.fusion, options.scores, options.trials, options.max_rejected, *outputs)
+    means = None if options.enrol is None else (options.enrol, options.enrol_num_utts)
+    return Embeddings(options.embeddings, options.enrol_spk2utt, means)
 
 
 def run_all(options: argparse.Namespace) -> None:
@@ -216,23 +246,55 @@ def run_all(options: argparse.Namespace) -> None:
 
     settings = ScoreSettings(options.normalize_length, options.simple_length_norm, "none", 2)
     system = read_system(settings, options.mean, options.transform, options.plda)
-    inputs = options.embeddings, options.enrol_spk2utt, options.max_rejected
-    score_all(system, *inputs, options.ark, options.scp)
+    score_all(system, sides(options), options.max_rejected, options.ark, options.scp)
+
+
+def run_calibrate(options: argparse.Namespace) -> None:
+    """Learn the weights of systems."""
+    from spkdistill.backend.fusion import calibrate
+
+    systems = by_name("--scores", options.scores)
+    calibrate(systems, options.trials, options.max_rejected, options.prior, options.output)
+
+
+def run_fuse(options: argparse.Namespace) -> None:
+    """Apply the weights of systems."""
+    from spkdistill.backend.fusion import fuse
+
+    systems, outputs = by_name("--scores", options.scores), (options.output, options.rejected)
+    fuse(options.fusion, systems, options.trials, options.max_rejected, *outputs)
 
 
 def run_diarize(options: argparse.Namespace) -> None:
     """Cluster the utterances of recordings."""
     from spkdistill.backend.dense import diarize
-    from spkdistill.backend.plda import read_plda
 
-    diarize(
-        read_plda(options.plda),
-        options.embeddings,
-        options.reco2utt,
-        options.target_energy,
-        options.threshold,
-        options.reco2num_spk,
-        options.ark,
-        options.scp,
-        options.labels,
-    )
+    inputs = options.embeddings, options.reco2utt
+    until = options.target_energy, options.threshold, options.reco2num_spk
+    diarize(plda_system(options), *inputs, *until, options.ark, options.scp, options.labels)
+
+
+def run_adapt(options: argparse.Namespace) -> None:
+    """Adapt a PLDA model."""
+    from spkdistill.backend.adapt import adapt_to_embeddings
+    from spkdistill.backend.plda import write_plda
+
+    scales = options.mean_diff_scale, options.within_covar_scale, options.between_covar_scale
+    adapted = adapt_to_embeddings(plda_system(options), options.embeddings, *scales)
+    write_plda(options.output, adapted, binary=not options.text)
+
+
+def plda_system(options: argparse.Namespace) -> "PldaSystem":
+    """The PLDA back-end in the files given."""
+    from spkdistill.backend.settings import ScoreSettings
+    from spkdistill.backend.system import read_system
+
+    settings = ScoreSettings(True, False, "none", 2)
+    return read_system(settings, options.mean, options.transform, options.plda)
+
+
+def run_copy(options: argparse.Namespace) -> None:
+    """Copy a PLDA model."""
+    from spkdistill.backend.plda import read_plda, smooth, write_plda
+
+    write_plda(options.output, smooth(read_plda(options.plda), options.smoothing), binary=not options.text)

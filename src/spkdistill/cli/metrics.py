@@ -19,7 +19,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     parser.set_defaults(run=run_metrics)
 
-    parser = commands.add_parser("paired", help="differences in EER between systems on the same trials")
+    parser = commands.add_parser(
+        "paired", help="differences in EER and minDCF between systems on the same trials"
+    )
     parser.add_argument(
         "--pair",
         required=True,
@@ -64,10 +66,11 @@ def parse_named(text: str) -> tuple[str, Path]:
 def run_metrics(options: argparse.Namespace) -> None:
     """Measure a score file."""
     from spkdistill.metrics.evaluate import MetricsSettings, evaluate
+    from spkdistill.metrics.lines import metrics_line
     from spkdistill.settings import build
 
     settings = build(MetricsSettings, options.settings, "metrics")
-    evaluate(
+    metrics = evaluate(
         options.scores,
         options.trials,
         options.utt2spk,
@@ -78,16 +81,18 @@ def run_metrics(options: argparse.Namespace) -> None:
         options.seed,
         options.output,
     )
+    print(metrics_line(options.trials.name, metrics, settings.prior_names[0]))
 
 
 def run_paired(options: argparse.Namespace) -> None:
     """Compare score files."""
     from spkdistill.metrics.evaluate import MetricsSettings, compare
+    from spkdistill.metrics.lines import paired_line
     from spkdistill.settings import build
 
     settings = build(MetricsSettings, options.settings, "metrics")
     name = options.name or options.trials.name
-    compare(
+    rows = compare(
         options.pair,
         name,
         options.trials,
@@ -97,3 +102,5 @@ def run_paired(options: argparse.Namespace) -> None:
         options.seed,
         options.output,
     )
+    for row in rows:
+        print(paired_line(row, settings.prior_names[0]))

@@ -1,11 +1,9 @@
 """`spkdistill report` and `spkdistill summary`."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from spkdistill.cli import add_settings
-from spkdistill.errors import ConfigError
+from spkdistill.cli import add_settings, by_name
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -34,19 +32,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def named(parser: argparse.ArgumentParser, option: str, form: str, text: str) -> None:
     """Add an option that takes name=path, several at once and repeatedly."""
     parser.add_argument(option, nargs="+", action="extend", default=[], metavar=form, help=text)
-
-
-def by_name(option: str, pairs: Sequence[str]) -> dict[str, Path]:
-    """The paths of name=path arguments, by name."""
-    paths: dict[str, Path] = {}
-    for pair in pairs:
-        name, equals, path = pair.partition("=")
-        if not (name and equals and path):
-            raise ConfigError(f"{option} {pair}: expected NAME=PATH")
-        if name in paths:
-            raise ConfigError(f"{option} {name}: given twice")
-        paths[name] = Path(path)
-    return paths
 
 
 def run_report(options: argparse.Namespace) -> None:

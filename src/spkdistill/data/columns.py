@@ -1,10 +1,13 @@
 """Lists of trials and scores, millions of lines long: read in blocks, and names become numbers on the way."""
 
+import os
 import re
+import stat
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -13,6 +16,7 @@ from spkdistill.errors import DataError
 
 BLOCK_LINES = 1 << 19  # read at a time
 SIDES = ("enrol", "test")  # columns that share one list of names
+SHOWN = 100  # characters of a line in an error
 
 
 def read_columns(
@@ -56,29 +60,40 @@ def read_columns(
 def read_blocks(path: Path, columns: Sequence[str], header: bool) -> Iterator[pd.DataFrame]:
     """The fields of the file as they stand, "" where a line lacks one; ValueError where it has too many."""
     spare = "\0"  # a column for the field that a first line may have too many
+    with opened(path, "rb") as file:
+        blocks = pd.read_csv(
+            file,
+            sep=r"\s+",
+            names=[*columns, spare],
+            skiprows=int(header),
+            index_col=False,
+            dtype=object,  # and not category, which takes 7 and 007 for one number
+            na_filter=False,
+            quoting=3,
+            skip_blank_lines=False,
+            encoding="utf-8",
+            chunksize=BLOCK_LINES,
+        )
+        for frame in blocks:
+            if (frame[spare] != "").any():
+                raise ValueError
+            yield frame
+
+
+@contextmanager
+def opened(path: Path, mode: str = "r", encoding: str | None = None) -> Iterator[IO]:
+    """A list that is open; DataError where it cannot be read, or is a pipe, which cannot be read again."""
     try:
-        with open(path, "rb") as file:
-            blocks = pd.read_csv(
-                file,
-                sep=r"\s+",
-                names=[*columns, spare],
-                skiprows=int(header),
-                index_col=False,
-                dtype=object,  # and not category, which takes 7 and 007 for one number
-                na_filter=False,
-                quoting=3,
-                skip_blank_lines=False,
-                encoding="utf-8",
-                chunksize=BLOCK_LINES,
-            )
-            for frame in blocks:
-                if (frame[spare] != "").any():
-                    raise ValueError
-                yield frame
+        with open(path, mode, encoding=encoding) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise DataError(f"{path}: not a regular file; write it to a file first")
+            yield file
     except UnicodeDecodeError:
         raise DataError(f"{path}: not UTF-8 text") from None
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise DataError(f"{path}: {error.strerror}") from None
 
 
 def encode(values: np.ndarray, codebook: dict[str, int]) -> np.ndarray:
@@ -101,24 +116,19 @@ def first_fields(path: Path) -> list[str]:
 
 
 def line_at(path: Path, number: int) -> str:
-    """Line `number`, counted from 1."""
-    return next(lines_from(path, number))
+    """Line `number`, counted from 1, as far as an error shows it."""
+    return shown(next(lines_from(path, number)))
+
+
+def shown(line: str) -> str:
+    """A line, cut where it is too long for an error."""
+    return line if len(line) <= SHOWN else line[:SHOWN] + "..."
 
 
 def lines_from(path: Path, number: int) -> Iterator[str]:
     """The lines of a file from `number` on, without their ends."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            yield from (line.removesuffix("\n") for line in islice(file, number - 1, None))
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text") from None
-    except OSError as error:
-        raise unreadable(path, error) from None
-
-
-def unreadable(path: Path, error: OSError) -> DataError:
-    """What is said of a file that cannot be read."""
-    return DataError(f"{path}: {'no such file' if isinstance(error, FileNotFoundError) else error.strerror}")
+    with opened(path, encoding="utf-8") as file:
+        yield from (line.removesuffix("\n") for line in islice(file, number - 1, None))
 
 
 def fields_of(line: str) -> list[str]:
@@ -134,7 +144,7 @@ def refuse(path: Path, columns: Sequence[str], form: str, numbers: Collection[st
         if len(fields) != len(columns) or not all(
             is_number(field) for field, column in zip(fields, columns, strict=True) if column in numbers
         ):
-            raise DataError(f"{path}:{line_number}: expected `{form}`, found {line!r}")
+            raise DataError(f"{path}:{line_number}: expected `{form}`, found {shown(line)!r}")
     raise DataError(f"{path}: expected lines `{form}`")
 
 

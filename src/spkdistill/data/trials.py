@@ -93,6 +93,15 @@ def read_trials(path: str | Path) -> Trials:
     return trials
 
 
+def read_pairs(path: str | Path) -> Trials:
+    """A list to score: one of `read_trials`, or lines `enrol test` without a label, taken as non-targets."""
+    path = Path(path)
+    if len(first_fields(path)) != 2:
+        return read_trials(path)
+    names, read = read_columns(path, HEADER[:2], "enrol test")
+    return Trials(names, read["enrol"], read["test"], np.zeros(len(read["enrol"]), dtype=bool))
+
+
 def targets(path: Path, labels: pd.Categorical, form: str, header: bool) -> np.ndarray:
     """Which trials, (trials,) bool, are targets; DataError names a label of another kind than the first."""
     if not len(labels):

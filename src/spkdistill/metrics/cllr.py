@@ -10,9 +10,12 @@ from scipy.special import xlog1py
 from spkdistill.metrics.counts import ScoredTrials
 from spkdistill.metrics.hull import hull_counts
 
+LARGEST = 1e100  # a score beyond it costs no more than it, so that sums of losses do not overflow
+
 
 def losses(scores: np.ndarray, target: bool) -> np.ndarray:
     """The cost of each score, in bits: log2(1 + e^-s) of a target, log2(1 + e^s) of a non-target."""
+    scores = scores.clip(-LARGEST, LARGEST)
     return np.logaddexp(0, -scores if target else scores) / np.log(2)
 
 

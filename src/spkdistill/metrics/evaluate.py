@@ -17,7 +17,7 @@ from spkdistill.files import write_json, write_tsv
 from spkdistill.metrics.bootstrap import GroupedTrials, Weights, holm, interval, resample, two_sided_p
 from spkdistill.metrics.cllr import min_cllr
 from spkdistill.metrics.conditions import condition_values
-from spkdistill.metrics.counts import ScoredTrials
+from spkdistill.metrics.counts import ErrorCounts, ScoredTrials
 from spkdistill.metrics.dcf import act_dcf, bayes_threshold, min_dcf
 from spkdistill.metrics.det import det_curve
 from spkdistill.metrics.eer import eer, eer_hull, eer_threshold
@@ -28,7 +28,13 @@ from spkdistill.seeds import generator
 PAIRED_COLUMNS = [
     *("trials", "system", "baseline", "eer_system", "eer_baseline"),
     *("difference", "low", "high", "p_value", "p_holm"),
+    *("min_dcf_system", "min_dcf_baseline"),  # at the first of p_targets
+    *("min_dcf_difference", "min_dcf_low", "min_dcf_high", "min_dcf_p_value", "min_dcf_p_holm"),
 ]
+RATES = (
+    *("eer", "eer_low", "eer_high", "eer_hull", "threshold_eer", "min_dcf", "act_dcf"),
+    *("cllr", "min_cllr", "det", "histogram"),
+)
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +54,21 @@ class MetricsSettings:
             raise ConfigError("metrics: bootstrap_samples is 1 or more, and confidence between 0 and 1")
         if not all(isinstance(p, int | float) and 0 < p < 1 for p in self.p_targets):
             raise ConfigError(f"metrics.p_targets: priors lie between 0 and 1, found {self.p_targets}")
+        if not self.p_targets or len(set(self.prior_names)) < len(self.p_targets):
+            raise ConfigError(
+                "metrics.p_targets: give one prior or more, no two of them equal in their first 6 digits, "
+                f"found {self.p_targets}"
+            )
         edges = self.duration_edges
         if not all(isinstance(edge, int | float) and edge > 0 for edge in edges) or any(
             low >= high for low, high in pairwise(edges)
         ):
             raise ConfigError(f"metrics.duration_edges: seconds above 0, ascending, found {edges}")
+
+    @property
+    def prior_names(self) -> list[str]:
+        """The target priors as the results name them."""
+        return [f"{p:g}" for p in self.p_targets]
 
 
 def evaluate(
@@ -65,8 +81,8 @@ def evaluate(
     settings: MetricsSettings,
     seed: int,
     output: Path,
-) -> None:
-    """Write the error rates (fractions) of a score file, with intervals, as JSON.
+) -> dict[str, Any]:
+    """Write, and return, the error rates (fractions) of a score file, with intervals, as JSON.
 
     enrol_spk2utt is needed where trials name models that are no speakers, spk2gender and utt2dur for the
     conditions sex and duration (ConfigError).
@@ -81,33 +97,38 @@ def evaluate(
     missing = int(np.count_nonzero(~scored))
     if missing:
         log.warning("%s: %d of %d trials have no score and are left out", scores_path, missing, len(scores))
+    whole = labelled.select(scored)
     with naming(scores_path):
-        metrics = measure(labelled.select(scored), scores[scored], settings, seed)
-    metrics["conditions"] = {
-        name: measure_values(labelled, scores, values, settings, seed, name)
-        for name, values in conditions.items()
+        rates = measure(whole, scores[scored], settings, generator(seed, "metrics"))
+    metrics = {
+        **count(whole),
+        **rates,
+        "missing": missing,
+        "conditions": {
+            name: measure_values(labelled, scores, values, settings, seed, name)
+            for name, values in conditions.items()
+        },
+        "bootstrap_samples": settings.bootstrap_samples,
+        "confidence": settings.confidence,
     }
-    write_json(output, {**metrics, "missing": missing})
+    write_json(output, metrics)
+    return metrics
 
 
 def measure(
-    labelled: LabelledTrials, scores: np.ndarray, settings: MetricsSettings, seed: int
+    labelled: LabelledTrials, scores: np.ndarray, settings: MetricsSettings, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """The metrics of all trials from their scores, (trials,)."""
+    """The RATES of trials from their scores, (trials,); DataError where one kind is absent."""
     target = labelled.trials.target
     system = ScoredTrials(scores, target)
     p_miss, p_fa = det_curve(system.count())
     return {
-        **count(labelled),
-        **error_rates(labelled, scores, settings, generator(seed, "metrics")),
-        "duplicates": count_repeated(labelled.trials.pairs),
+        **error_rates(labelled, scores, settings, rng),
         "eer_hull": eer_hull(system),
         "threshold_eer": eer_threshold(system),
         "min_cllr": min_cllr(system),
         "det": {"p_miss": p_miss.tolist(), "p_fa": p_fa.tolist()},
         "histogram": histogram(scores, target),
-        "bootstrap_samples": settings.bootstrap_samples,
-        "confidence": settings.confidence,
     }
 
 
@@ -119,7 +140,7 @@ def measure_values(
     seed: int,
     condition: str,
 ) -> dict[str, dict[str, Any]]:
-    """The metrics of the scored trials with each value of a condition; null where one kind is absent."""
+    """The metrics of the scored trials with each value of a condition; RATES are null without one kind."""
     measured = {}
     for code, value in enumerate(values.categories):
         keep = (values.codes == code) & ~np.isnan(scores)
@@ -128,22 +149,22 @@ def measure_values(
             counts = count(part)
             if counts["targets"] and counts["nontargets"]:
                 rng = generator(seed, "metrics", f"{condition}/{value}")
-                measured[value] = counts | error_rates(part, scores[keep], settings, rng)
+                measured[value] = counts | measure(part, scores[keep], settings, rng)
             else:
-                rates = dict.fromkeys(("eer", "eer_low", "eer_high", "min_dcf", "act_dcf", "cllr"))
                 absent = "target" if counts["nontargets"] else "nontarget"
-                measured[value] = counts | rates | {"note": f"no {absent} trials"}
+                measured[value] = counts | dict.fromkeys(RATES) | {"note": f"no {absent} trials"}
     return measured
 
 
 def count(labelled: LabelledTrials) -> dict[str, int]:
-    """How many trials of either kind there are, and of how many speakers."""
+    """How many trials of either kind there are, of how many speakers, and how many are listed before."""
     targets = int(np.count_nonzero(labelled.trials.target))
     return {
         "trials": len(labelled.trials),
         "targets": targets,
         "nontargets": len(labelled.trials) - targets,
         "speakers": len(np.unique(labelled.speakers)),
+        "duplicates": count_repeated(labelled.trials.pairs),
     }
 
 
@@ -170,7 +191,7 @@ def error_rates(
         {"value": value, "low": low, "high": high} for value, (low, high) in zip(values, bounds, strict=True)
     ]
     rate, cllr, *costs = found
-    names = [f"{p:g}" for p in priors]
+    names = settings.prior_names
     return {
         "eer": rate["value"],
         "eer_low": rate["low"],
@@ -190,11 +211,11 @@ def compare(
     settings: MetricsSettings,
     seed: int,
     output: Path,
-) -> None:
-    """Write a row for each pair of (system, its scores) and (baseline, its scores), as PAIRED_COLUMNS say.
+) -> list[dict[str, Any]]:
+    """Write, and return, a row for each pair of (system, its scores) and (baseline, its scores).
 
-    p_value is two-sided, p_holm adjusted for the number of rows. Trials that one of all the systems did not
-    score are left out for all.
+    Its fields are PAIRED_COLUMNS. p-values are two-sided, and those of Holm adjusted for the number of rows.
+    Trials that one of all the systems did not score are left out for all.
     """
     labelled = read_labelled(trials_path, utt2spk_path, enrol_spk2utt_path)
     paths = list(dict.fromkeys(path for pair in pairs for _, path in pair))
@@ -202,26 +223,29 @@ def compare(
     common = ~np.isnan(scores).any(axis=0)
     if not common.all():
         log.warning("paired: %d trials that one system did not score are left out", np.count_nonzero(~common))
-    rng = generator(seed, "metrics")
     with naming(trials_path):
-        values, resampled = resampled_eers(
-            labelled.select(common), [row[common] for row in scores], settings.bootstrap_samples, rng
+        values, resampled = resampled_rates(
+            labelled.select(common), [row[common] for row in scores], settings, generator(seed, "metrics")
         )
-    rows = []
-    for (system, path), (baseline, base_path) in pairs:
-        one, other = paths.index(path), paths.index(base_path)
-        differences = resampled[one] - resampled[other]
-        low, high = interval(differences, settings.confidence)
-        both = [values[one], values[other], values[one] - values[other]]
-        rows.append([name, system, baseline, *both, low, high, two_sided_p(differences)])
-    adjusted = holm([row[-1] for row in rows])
-    write_tsv(output, PAIRED_COLUMNS, [[*row, p] for row, p in zip(rows, adjusted, strict=True)])
+    places = [[paths.index(path) for _, path in pair] for pair in pairs]
+    eers, costs = (
+        differences(values[:, rate], resampled[:, :, rate], places, settings.confidence) for rate in (0, 1)
+    )
+    rows = [
+        [name, system, baseline, *eer_fields, *cost_fields]
+        for ((system, _), (baseline, _)), eer_fields, cost_fields in zip(pairs, eers, costs, strict=True)
+    ]
+    write_tsv(output, PAIRED_COLUMNS, rows)
+    return [dict(zip(PAIRED_COLUMNS, row, strict=True)) for row in rows]
 
 
-def resampled_eers(
-    labelled: LabelledTrials, scores: Sequence[np.ndarray], samples: int, rng: np.random.Generator
-) -> tuple[list[float], np.ndarray]:
-    """The EER of each system, and (systems, samples) of them on resampled speakers.
+def resampled_rates(
+    labelled: LabelledTrials,
+    scores: Sequence[np.ndarray],
+    settings: MetricsSettings,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """EER and minDCF of each system, (systems, 2), and on resampled speakers, (samples, systems, 2).
 
     All are resampled with the same draws of speakers, so what they share does not widen their differences.
     """
@@ -230,7 +254,27 @@ def resampled_eers(
     systems = [
         GroupedTrials(row, target, sides, one.thresholds) for one, row in zip(trials, scores, strict=True)
     ]
+
+    def rates(counts: ErrorCounts) -> tuple[float, float]:
+        return eer(counts), min_dcf(counts, settings.p_targets[0])
+
     drawn = [
-        [eer(weights.counts) for weights in of_systems] for of_systems in resample(systems, samples, rng)
+        [rates(weights.counts) for weights in of_systems]
+        for of_systems in resample(systems, settings.bootstrap_samples, rng)
     ]
-    return [eer(one.count()) for one in trials], np.transpose(drawn)
+    return np.array([rates(one.count()) for one in trials]), np.array(drawn)
+
+
+def differences(
+    values: np.ndarray, resampled: np.ndarray, places: Sequence[Sequence[int]], confidence: float
+) -> list[list[float]]:
+    """The paired tests of one rate, (systems,), resampled (samples, systems), for each two places in them.
+
+    Both values, the first less the second, the ends of its interval, its p-value, and that after Holm.
+    """
+    rows = []
+    for one, other in places:
+        drawn = resampled[:, one] - resampled[:, other]
+        both = [float(values[one]), float(values[other]), float(values[one] - values[other])]
+        rows.append([*both, *interval(drawn, confidence), two_sided_p(drawn)])
+    return [[*row, p] for row, p in zip(rows, holm([row[-1] for row in rows]), strict=True)]

@@ -1,25 +1,65 @@
 """What the back-ends are, and how each does over all models."""
 
+from collections import Counter
 from statistics import fmean
 
-from spkdistill.report.html import Markup, cell, element, heading, join, number, table
-from spkdistill.report.inputs import BackendSettings, Report
-from spkdistill.report.tables import BREAK
+from spkdistill.report.html import Markup, cell, details, element, heading, join, number, table
+from spkdistill.report.inputs import BackendSettings, Comparison, Report
+from spkdistill.report.numbers import points
+from spkdistill.report.sentences import HIGHER, LOWER, NO_DIFFERENCE, SIGNIFICANT, verdict
+from spkdistill.report.tables import BREAK, comparison_table, scale_of
 
 KINDS = {"cosine": "cosine", "plda": "PLDA", "fusion": "logistic fusion"}
 
 
 def backends(report: Report) -> Markup:
-    """The back-ends, then their mean EER on each trial list."""
+    """What the back-ends are, whether one is better than another, and their mean EER on each trial list."""
     note = (
-        "Means over the models only describe; no test compares back-ends. The lowest mean is bold. A model "
-        "whose lowest EER several back-ends share counts for the first."
+        "Means over the models only describe. The lowest mean is bold. A model whose lowest EER several "
+        "back-ends share counts for the first."
     )
     return join(
         backends_table(report),
+        *tests(report),
         element("h3", "Mean EER of the models"),
         element("p", note, cls="note"),
         means_table(report),
+    )
+
+
+def tests(report: Report) -> list[Markup]:
+    """Paired tests of each derived back-end against what it derives from: a tally, then every test."""
+    if not report.backend_tests:
+        return []
+    note = (
+        "Each model with one back-end against itself with another, on the same trials: of how many models "
+        f"the EER is lower or higher at a p-value below {SIGNIFICANT}, adjusted by Holm's method for all of "
+        "these tests of the trial list."
+    )
+    groups: dict[tuple[str, str, str], list[Comparison]] = {}
+    for test in report.backend_tests:
+        groups.setdefault((test.trials, test.system.backend, test.baseline.backend), []).append(test)
+    header = [
+        *(heading(text) for text in ("Trial list", "Back-end", "Against")),
+        heading("Mean difference", "of EER, percentage points", "number"),
+        *(heading(text, cls="number") for text in ("Lower EER", "Higher EER", "No difference shown")),
+    ]
+    tally = table(header, [tally_row(names, group) for names, group in groups.items()])
+    scale = scale_of([test.difference for test in report.backend_tests], 0.0)
+    every = comparison_table(report, report.backend_tests, scale)
+    parts = element("h3", "Against each other"), element("p", note, cls="note"), tally
+    return [*parts, details("Every test", every)]
+
+
+def tally_row(names: tuple[str, str, str], group: list[Comparison]) -> Markup:
+    """How many models differ between two back-ends on a trial list."""
+    verdicts = Counter(verdict(test) for test in group)
+    mean = fmean(test.difference.value for test in group)
+    return element(
+        "tr",
+        *map(cell, names),
+        number(points(mean), mean),
+        *(number(str(verdicts[kind]), verdicts[kind]) for kind in (LOWER, HIGHER, NO_DIFFERENCE)),
     )
 
 

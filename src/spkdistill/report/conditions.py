@@ -1,16 +1,17 @@
-"""The EER by condition: a table for each trial list and each column of its conditions."""
+"""Error rates by condition: a table for each trial list and each column of its conditions."""
 
 import re
 from functools import partial
 
 from spkdistill.report.html import Markup, cell, element, heading, join, number, table
-from spkdistill.report.inputs import Condition, Interval, Report
+from spkdistill.report.inputs import Condition, Metrics, Report
+from spkdistill.report.summary import shared_priors
 from spkdistill.report.tables import BREAK, SORTABLE, leaders_first, model_cell
 
 NOTE = (
-    "EER in % with its interval, of each model with its best back-end on the whole trial list. Below a "
-    "condition are its numbers of target + non-target trials. Conditions differ in their speakers too, and "
-    "no test compares them. "
+    "EER in % with its interval and, below it, minDCF at a target prior of {prior} and min Cllr, of each "
+    "model with its best back-end on the whole trial list. Below a condition are its numbers of target + "
+    "non-target trials. Conditions differ in their speakers too, and no test compares them. "
 )
 
 
@@ -21,7 +22,8 @@ def conditions(report: Report) -> Markup | None:
         for condition in names(report, trials):
             draw = partial(condition_table, report, trials, condition)
             found += [element("h3", f"By {condition}, {trials}"), leaders_first(report, trials, draw)]
-    return join(element("p", NOTE + SORTABLE, cls="note"), *found) if found else None
+    note = NOTE.format(prior=shared_priors(report)[0]) + SORTABLE
+    return join(element("p", note, cls="note"), *found) if found else None
 
 
 def names(report: Report, trials: str) -> list[str]:
@@ -32,6 +34,7 @@ def names(report: Report, trials: str) -> list[str]:
 
 def condition_table(report: Report, trials: str, condition: str, models: list[str]) -> Markup:
     """A row for each model, a column for all trials and for each value of the condition."""
+    prior = shared_priors(report)[0]
     measured = {name: report.of(report.best(name, trials), trials) for name in models}
     of_model = {name: metrics.conditions.get(condition, {}) for name, metrics in measured.items()}
     values = sorted(set().union(*of_model.values()), key=by_number)
@@ -42,8 +45,8 @@ def condition_table(report: Report, trials: str, condition: str, models: list[st
     rows = [
         element(
             "tr",
-            *(model_cell(report, name), cell(report.best(name, trials).backend), eer_cell(metrics.eer)),
-            *(condition_cell(of_model[name].get(value)) for value in values),
+            *(model_cell(report, name), cell(report.best(name, trials).backend), rates_cell(metrics, prior)),
+            *(condition_cell(of_model[name].get(value), prior) for value in values),
         )
         for name, metrics in measured.items()
     ]
@@ -64,14 +67,16 @@ def value_heading(value: str, measured: list[Condition]) -> Markup:
     )
 
 
-def condition_cell(condition: Condition | None) -> Markup:
-    """The EER of one condition, or why there is none."""
+def condition_cell(condition: Condition | None, prior: str) -> Markup:
+    """The rates of one condition, or why there are none."""
     if condition is None or condition.eer is None:
         return cell("no trials" if condition is None else condition.note, 9, "number faint")
-    return eer_cell(condition.eer)
+    return rates_cell(condition, prior)
 
 
-def eer_cell(eer: Interval) -> Markup:
-    """An EER with its interval."""
+def rates_cell(rates: Metrics | Condition, prior: str) -> Markup:
+    """An EER with its interval, over minDCF at a prior and min Cllr."""
+    eer = rates.eer
     ends = element("span", f"[{100 * eer.low:.2f}, {100 * eer.high:.2f}]", cls="faint")
-    return number(join(f"{100 * eer.value:.2f} ", ends), eer.value)
+    others = element("span", f"{rates.min_dcf[prior].value:.3f}, {rates.min_cllr:.3f}", cls="faint")
+    return number(join(f"{100 * eer.value:.2f} ", ends, BREAK, others), eer.value)

@@ -1,6 +1,6 @@
 """What the report is made from, read and checked: metrics, models, paired tests, logs, rejected entries."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,8 @@ class Condition:
     nontargets: int
     speakers: int
     eer: Interval | None
+    min_dcf: dict[str, Interval]  # empty without an EER
+    min_cllr: float | None
     note: str | None
 
 
@@ -159,6 +161,16 @@ class Report:
     logs: dict[str, dict[str, np.ndarray]]
     rejected: dict[str, list[list[str]]]
     manifests: dict[str, Any]
+
+    @property
+    def model_tests(self) -> list[Comparison]:
+        """The paired tests between models."""
+        return [test for test in self.comparisons if test.system.model != test.baseline.model]
+
+    @property
+    def backend_tests(self) -> list[Comparison]:
+        """The paired tests between back-ends of one model."""
+        return [test for test in self.comparisons if test.system.model == test.baseline.model]
 
     def best(self, model: str, trials: str) -> System:
         """The model with the back-end of its lowest EER on a trial list; the first of equal ones."""
@@ -301,7 +313,9 @@ def read_metrics(path: Path) -> Metrics:
         p_miss=p_miss,
         p_fa=p_fa,
         histogram=read_histogram(take(data, "histogram", dict, path), f"{path}:histogram"),
-        conditions=read_conditions(take(data, "conditions", dict, path), f"{path}:conditions"),
+        conditions=read_conditions(
+            take(data, "conditions", dict, path), f"{path}:conditions", costs["min_dcf"].keys()
+        ),
     )
 
 
@@ -341,22 +355,32 @@ def read_histogram(mapping: Any, where: str) -> Histogram:
     return Histogram(edges, *counts)
 
 
-def read_conditions(mapping: Any, where: str) -> dict[str, dict[str, Condition]]:
-    """The conditions of the trials, each with its values."""
+def read_conditions(mapping: Any, where: str, priors: Collection[str]) -> dict[str, dict[str, Condition]]:
+    """The conditions of the trials, each with its values; minDCF is given at `priors`."""
     conditions = {}
     for name in mapping:
         values = take(mapping, name, dict, where)
-        conditions[name] = {value: read_condition(values, value, f"{where}.{name}") for value in values}
+        conditions[name] = {
+            value: read_condition(values, value, f"{where}.{name}", priors) for value in values
+        }
     return conditions
 
 
-def read_condition(values: Any, value: str, where: str) -> Condition:
+def read_condition(values: Any, value: str, where: str, priors: Collection[str]) -> Condition:
     """One value of a condition: with an EER, or without one and with the reason."""
     mapping, where = take(values, value, dict, where), f"{where}.{value}"
     counts = {key: take(mapping, key, int, where) for key in ("targets", "nontargets", "speakers")}
     if take(mapping, "eer", object, where) is None:
-        return Condition(**counts, eer=None, note=take(mapping, "note", str, where))
-    return Condition(**counts, eer=read_eer(mapping, where), note=None)
+        note = take(mapping, "note", str, where)
+        return Condition(**counts, eer=None, min_dcf={}, min_cllr=None, note=note)
+    costs = take(mapping, "min_dcf", dict, where)
+    return Condition(
+        **counts,
+        eer=read_eer(mapping, where),
+        min_dcf={prior: read_interval(costs, prior, f"{where}:min_dcf") for prior in priors},
+        min_cllr=take_number(mapping, "min_cllr", where),
+        note=None,
+    )
 
 
 def read_cost(config: Any, path: Path) -> Cost:
@@ -381,12 +405,13 @@ def read_paired(path: Path, settings: ReportSettings) -> list[Comparison]:
             raise DataError(f"{where}: trial list {row[0]!r} is not in the report's settings")
         system, baseline = (read_system(text, settings, where) for text in row[1:3])
         values = dict(zip(PAIRED_COLUMNS[3:], row[3:], strict=True))
-        eer_system, eer_baseline, difference, low, high, p_value, p_holm = (
-            number_of(values, key, where) for key in values
-        )
-        interval = Interval(difference, low, high)
+        numbers = {key: number_of(values, key, where) for key in values}
         comparisons.append(
-            Comparison(row[0], system, baseline, eer_system, eer_baseline, interval, p_value, p_holm)
+            Comparison(
+                *(row[0], system, baseline),
+                **{key: numbers[key] for key in ("eer_system", "eer_baseline", "p_value", "p_holm")},
+                difference=Interval(*(numbers[key] for key in ("difference", "low", "high"))),
+            )
         )
     return comparisons
 

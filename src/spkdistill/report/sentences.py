@@ -109,7 +109,7 @@ def caveat(report: Report) -> str:
         "cover the choice of the speakers, not the randomness of training. The best back-end and the best "
         "student are chosen on the trials that they are shown for, which favours them a little."
     )
-    families = Counter((test.trials, test.system.backend) for test in report.comparisons)
+    families = Counter((test.trials, test.system.backend) for test in report.model_tests)
     if families:
         text += (
             f" A difference is significant at a Holm-adjusted p below {SIGNIFICANT}, adjusted for the "

@@ -141,7 +141,7 @@ def reduction_cells(report: Report, name: str) -> list[Markup]:
 
 def comparisons(report: Report) -> Markup | None:
     """The paired tests, a table for each trial list and kind of baseline."""
-    if not report.comparisons:
+    if not report.model_tests:
         return None
     confidence = percent(next(iter(report.metrics.values())).confidence, 0)
     note = (
@@ -152,7 +152,7 @@ def comparisons(report: Report) -> Markup | None:
     )
     order = list(report.settings.models)
     groups: dict[tuple[str, str], list[Comparison]] = {}
-    for test in sorted(report.comparisons, key=lambda test: order.index(test.system.model)):
+    for test in sorted(report.model_tests, key=lambda test: order.index(test.system.model)):
         groups.setdefault((test.trials, against(report, test)), []).append(test)
     return join(
         element("p", note, cls="note"),
@@ -192,7 +192,9 @@ def comparison_table(report: Report, tests: list[Comparison], scale: Scale) -> M
         heading("Interval", "percentage points", "number"),
         heading(drawn, "the interval of the difference; the dotted line is no difference"),
         heading("p", "p-value of this test alone", "number"),
-        heading("Holm p", "adjusted for all tests of the trial list with the back-end", "number"),
+        heading("Holm p", "adjusted for all tests of the trial list with the back-end", "number")
+        if tests[0].system.model != tests[0].baseline.model
+        else heading("Holm p", "adjusted for all tests between back-ends of the trial list", "number"),
         heading("Verdict"),
     ]
     return table(header, [comparison_row(report, test, scale) for test in tests], "full")
