@@ -15,7 +15,7 @@ from benchmarks.timing import report, spkdistill
 from spkdistill.data.scores import write_scores
 
 METRICS = "metrics: EER, Cllr, minDCF and actDCF at 3 priors"
-PAIRED = "paired: EER of 2 systems"
+PAIRED = "paired: EER and minDCF of 2 systems"
 
 
 def main() -> None:

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from spkdistill.metrics.evaluate import PAIRED_COLUMNS
 
 SETTINGS = {
     "bootstrap_samples": 200,
+    "paired_samples": 200,
     "confidence": 0.95,
     "p_targets": [0.01, 0.05],
     "conditions": [],
@@ -114,7 +117,9 @@ def test_conditions_split_the_trials_by_sex_duration_and_columns_of_the_list(fol
         assert cost["low"] <= cost["value"] <= cost["high"]
     for cross in (found["sex"]["f-m"], found["place"]["same"], found["duration"][">= 4 s"]):
         assert (cross["targets"], cross["note"]) == (0, "no target trials")
-        assert {cross[key] for key in ("eer", "eer_low", "eer_high", "min_dcf", "act_dcf", "cllr")} == {None}
+        counts = {"trials", "targets", "nontargets", "speakers", "duplicates"}
+        assert cross.keys() - {"note"} == rates.keys()
+        assert {cross[key] for key in rates.keys() - counts} == {None}
     assert sum(part["trials"] for part in found["place"].values()) == len(rows)
 
 
@@ -130,7 +135,9 @@ def test_rates_of_a_condition_are_those_of_a_list_of_its_trials_alone(folder):
             "".join(line for line in lines if line[1] < "4" and line.split()[1][1] < "4")
         )
     alone = evaluate(folder)
-    assert part["eer"] == alone["eer"]
+    assert alone.keys() - part.keys() == {"missing", "conditions", "bootstrap_samples", "confidence"}
+    for key in ("eer", "eer_hull", "threshold_eer", "min_cllr", "det", "histogram", "targets", "duplicates"):
+        assert part[key] == alone[key]
     assert part["cllr"]["value"] == alone["cllr"]["value"]
     assert part["min_dcf"]["0.05"]["value"] == alone["min_dcf"]["0.05"]["value"]
 
@@ -242,7 +249,7 @@ def compare(folder, *pairs) -> list[list[str]]:
 def test_paired_rows_say_which_system_is_better_and_how_surely(folder):
     first, second, same = compare(folder, ("good", "worse"), ("worse", "good"), ("good", "good"))
     assert first[:3] == ["hard", "a/good", "b/worse"]
-    eer, base, difference, low, high, p_value, p_holm = map(float, first[3:])
+    eer, base, difference, low, high, p_value, p_holm = map(float, first[3:10])
     assert eer == evaluate(folder, "good")["eer"]
     assert base == evaluate(folder, "worse")["eer"]
     assert difference == eer - base
@@ -250,7 +257,59 @@ def test_paired_rows_say_which_system_is_better_and_how_surely(folder):
     assert p_value < 0.05
     assert p_holm == 3 * p_value
     assert np.allclose([float(x) for x in second[5:8]], [-difference, -high, -low])
-    assert [float(x) for x in same[5:]] == [0, 0, 0, 1, 1]
+    assert [float(x) for x in same[5:10]] == [0, 0, 0, 1, 1]
+
+
+def test_paired_rows_compare_min_dcf_at_the_first_prior_too(folder):
+    first, second, same = compare(folder, ("good", "worse"), ("worse", "good"), ("good", "good"))
+    cost, base, difference, low, high, p_value, p_holm = map(float, first[10:])
+    assert cost == evaluate(folder, "good")["min_dcf"]["0.01"]["value"]
+    assert base == evaluate(folder, "worse")["min_dcf"]["0.01"]["value"]
+    assert difference == cost - base
+    assert low <= difference <= high < 0
+    assert p_value < 0.05
+    assert p_holm == 3 * p_value
+    assert np.allclose([float(x) for x in second[12:15]], [-difference, -high, -low])
+    assert [float(x) for x in same[12:]] == [0, 0, 0, 1, 1]
+
+
+def test_both_commands_print_a_line_for_each_result(folder, capsys):
+    metrics = evaluate(folder)
+    line = capsys.readouterr().out
+    assert line.startswith("trials: 496 trials, EER ")
+    found = [float(number) for number in re.findall(r"-?\d+\.\d+", line)]
+    rates = [100 * metrics[key] for key in ("eer", "eer_low", "eer_high")]
+    cost = metrics["min_dcf"]["0.01"]["value"]
+    assert found == pytest.approx([*rates, 0.01, cost, metrics["cllr"]["value"]], abs=0.005)
+    (row,) = compare(folder, ("good", "worse"))
+    line = capsys.readouterr().out
+    assert line.startswith("a/good - b/worse: EER -")
+    found = [float(number) for number in re.findall(r"-?\d+\.\d+", line)]
+    difference, low, high, p_value, p_holm = map(float, row[5:10])
+    assert found[:5] == pytest.approx([100 * difference, 100 * low, 100 * high, p_value, p_holm], abs=0.005)
+    assert found[6:] == pytest.approx([float(x) for x in row[12:]], abs=0.0005)
+    assert line.count("\n") == 1
+
+
+EXTREME = {
+    "equal and large": lambda target: np.full(len(target), 1e300),
+    "of both signs": lambda target: np.where(target, 1e308, -1e308),
+    "the wrong way round": lambda target: np.where(target, -1.79769313e308, 1.79769313e308),
+    "an ulp apart": lambda target: np.where(target, np.nextafter(1, 2), 1.0),
+    "of every size": lambda target: np.geomspace(1e-300, 1e300, len(target)) * np.where(target, 1, -1),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", EXTREME)
+def test_scores_of_any_size_have_finite_metrics(folder, kind):
+    lines = [line.split() for line in (folder / "trials").read_text().splitlines()]
+    scores = EXTREME[kind](np.array([label == "target" for *_, label in lines]))
+    written = [f"{a} {b} {score!r}\n" for (a, b, _), score in zip(lines, scores.tolist(), strict=True)]
+    (folder / "extreme").write_text("".join(written))
+    metrics = evaluate(folder, "extreme")  # the writer refuses NaN and infinity
+    assert metrics["cllr"]["low"] <= metrics["cllr"]["value"] <= metrics["cllr"]["high"]
+    assert [float(x) for x in compare(folder, ("extreme", "extreme"))[0][5:10]] == [0, 0, 0, 1, 1]
 
 
 def test_paired_systems_are_compared_on_the_trials_that_both_scored(folder, caplog):
@@ -304,8 +363,12 @@ def test_trials_of_one_kind_or_of_unknown_speakers_are_refused(folder):
     "change",
     [
         {"bootstrap_samples": 0},
+        {"paired_samples": 0},
         {"confidence": 1.0},
         {"p_targets": [0.0]},
+        {"p_targets": []},
+        {"p_targets": [0.05, 0.05]},
+        {"p_targets": [0.01, 0.0500000001, 0.05]},
         {"samples": 3},
         {"duration_edges": [4, 2]},
     ],
@@ -323,3 +386,38 @@ def test_an_empty_score_file_is_named(folder, tmp_path):
             *("--utt2spk", folder / "utt2spk", "--settings", json.dumps(SETTINGS), "--seed", 0),
             *("--output", tmp_path / "metrics.json"),
         )
+
+
+@pytest.mark.parametrize("option", ["trials", "scores"])
+def test_a_list_that_is_a_pipe_is_refused_as_one(folder, option):
+    """`--trials <(...)`: nothing is left of it to read again."""
+    reading, writing = os.pipe()
+    os.write(writing, (folder / {"trials": "trials", "scores": "good"}[option]).read_bytes())
+    os.close(writing)
+    paths = {"scores": folder / "good", "trials": folder / "trials", "utt2spk": folder / "utt2spk"}
+    paths[option] = f"/dev/fd/{reading}"
+    inputs = [word for name, path in paths.items() for word in (f"--{name}", path)]
+    with pytest.raises(
+        DataError, match=rf"^/dev/fd/{reading}: not a regular file; write it to a file first$"
+    ):
+        run("metrics", *inputs, "--settings", json.dumps(SETTINGS), "--seed", 0, "--output", folder / "o")
+    os.close(reading)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"utt1 \0BFV \x04\x03\0\0\0\x00\x00\x80\x3f", b"utt1 \0BFV \x04\x03\0\0\0" + bytes(5000)),
+        *(b"x" * 5000, b"a b target 1 2 3 4\n", b"a b 1 2 3 4 5\n" * 3),
+    ],
+)
+def test_files_that_are_no_lists_are_refused_in_one_short_line(folder, data, recwarn):
+    for name in ("trials", "good"):
+        before = (folder / name).read_bytes()
+        (folder / name).write_bytes(data)
+        with pytest.raises(DataError, match=rf"{name}:(1: expected| not UTF-8 text)") as caught:
+            evaluate(folder)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < len(str(folder)) + 600
+        (folder / name).write_bytes(before)
+    assert not recwarn.list

@@ -167,7 +167,8 @@ class Run:
                         adjusted = p_holm if other == "xvector" else 0.02
                         system, baseline = f"{name}/{backend}", f"{other}/{backend}"
                         ends = [a - b - 0.004, a - b + 0.005]
-                        rows.append([trials, system, baseline, a, b, a - b, *ends, 0.002, adjusted])
+                        costs = [9 * a, 9 * b, 9 * (a - b), *ends, 0.003, 0.4]
+                        rows.append([trials, system, baseline, a, b, a - b, *ends, 0.002, adjusted, *costs])
         write_tsv(self.paired[0], PAIRED_COLUMNS, rows)
 
     def write_logs(self) -> None:
@@ -210,8 +211,11 @@ def condition(targets, nontargets, eer, note=None):
     """One value of a condition in a metrics file."""
     counts = {"trials": targets + nontargets, "targets": targets, "nontargets": nontargets, "speakers": 12}
     if note:
-        return {**counts, "eer": None, "eer_low": None, "eer_high": None, "note": note}
-    return {**counts, "eer": eer, "eer_low": 0.8 * eer, "eer_high": 1.2 * eer}
+        rates = ("eer", "eer_low", "eer_high", "min_dcf", "min_cllr")
+        return {**counts, **dict.fromkeys(rates), "note": note}
+    costs = {p: {"value": 9 * eer, "low": 8 * eer, "high": 10 * eer} for p in PRIORS}
+    rates = {"eer": eer, "eer_low": 0.8 * eer, "eer_high": 1.2 * eer, "min_cllr": 3.4 * eer}
+    return {**counts, **rates, "min_dcf": costs}
 
 
 @pytest.fixture
@@ -407,13 +411,14 @@ def test_scores_that_are_log_likelihood_ratios(kind, norm, expected):
     assert BackendSettings(kind, norm, (), None, None).gives_llrs == expected
 
 
-def test_conditions_show_their_eers_and_why_there_is_none(run):
+def test_conditions_show_their_rates_and_why_there_is_none(run):
     page = conditions(run.read())
     eer = run.eer("fc8-wide", "plda", "hard")
 
     def shown(factor, low, high):
         value = factor * eer
-        return f"{100 * value:.2f} [{100 * low * value:.2f}, {100 * high * value:.2f}]"
+        ends = f"[{100 * low * value:.2f}, {100 * high * value:.2f}]"
+        return f"{100 * value:.2f} {ends}{9 * value:.3f}, {3.4 * value:.3f}"  # a line each
 
     rows = [row for row in rows_of(page) if row[0] == "fc8-wide"]
     everything = shown(1, 0.9, 1.12)
@@ -422,6 +427,7 @@ def test_conditions_show_their_eers_and_why_there_is_none(run):
     sexes = [shown(factor, 0.8, 1.2) for factor in (0.8, 1.1)]
     assert rows[3] == ["fc8-wide", "plda", everything, *sexes, "no target trials"]
     assert page.index("1,000 + 1,200") < page.index("1,100 + 1,000") < page.index("900 + 800")
+    assert "minDCF at a target prior of 0.001 and min Cllr" in page
     assert "nan" not in page.lower()
 
 
@@ -570,6 +576,10 @@ def damage(path: Path, change) -> None:
             lambda data: data["conditions"]["sex"]["male"].update(eer=2),
             "conditions.sex.male: 'eer' should be",
         ),
+        (
+            lambda data: data["conditions"]["sex"]["male"]["min_dcf"].pop("0.05"),
+            "conditions.sex.male:min_dcf: '0.05' is missing",
+        ),
         (lambda data: data["conditions"].update(sex=[1]), "conditions: 'sex' should be dict, found [1]"),
     ],
 )
@@ -602,6 +612,26 @@ def test_config_without_cost_is_refused(run):
     damage(run.models["fc8-all"], lambda data: data["cost"].pop("macs_per_second"))
     with pytest.raises(DataError, match=r"fc8-all\.json:cost: 'macs_per_second' is missing"):
         run.read()
+
+
+def test_backends_of_one_model_are_compared_among_the_backends_and_not_among_the_models(run):
+    rows = [line.split("\t") for line in run.paired[0].read_text().splitlines()[1:]]
+    p_holm = PAIRED_COLUMNS.index("p_holm")
+    for name, difference, p in (("fc8-none", -0.01, 0.01), ("tdnn-kd", -0.03, 0.02), ("xvector", 0.01, 0.4)):
+        row = rows[0].copy()
+        row[:3] = ["trials", f"{name}/plda", f"{name}/cosine"]
+        row[PAIRED_COLUMNS.index("difference")], row[p_holm] = str(difference), str(p)
+        rows.append(row)
+    write_tsv(run.paired[0], PAIRED_COLUMNS, rows)
+    report = run.read()
+    assert {(test.system.model, test.baseline.backend) for test in report.backend_tests} == {
+        ("fc8-none", "cosine"),
+        ("tdnn-kd", "cosine"),
+        ("xvector", "cosine"),
+    }
+    assert not any(test in report.model_tests for test in report.backend_tests)
+    tally = re.search(r"<tr><td[^>]*>trials</td><td[^>]*>plda</td>.*?</tr>", str(backends(report)))[0]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", tally) == ["trials", "plda", "cosine", "−1.00", "2", "0", "1"]
 
 
 def test_paired_rows_must_name_systems_of_the_run(run):

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, NoReturn
+from warnings import catch_warnings
 
 import numpy as np
 import pandas as pd
+from pandas.errors import ParserWarning
 
 from spkdistill.errors import DataError
 
@@ -30,14 +32,15 @@ def read_columns(
     codebooks: dict[str, dict[str, int]] = {column: {} for column in columns} | {"names": {}}
     blocks: dict[str, list[np.ndarray]] = {column: [] for column in columns}
     try:
-        for frame in read_blocks(path, columns, header):
-            for column in columns:
-                values = frame[column].to_numpy()
-                if column in numbers:
-                    blocks[column].append(values.astype(np.float64))
-                else:
-                    blocks[column].append(encode(values, codebooks["names" if column in SIDES else column]))
-    except ValueError:  # a line that is too long, or a number that is none
+        with catch_warnings(action="error", category=ParserWarning):
+            for frame in read_blocks(path, columns, header):
+                for column in columns:
+                    values = frame[column].to_numpy()
+                    book = codebooks["names" if column in SIDES else column]
+                    blocks[column].append(
+                        values.astype(np.float64) if column in numbers else encode(values, book)
+                    )
+    except (ValueError, ParserWarning):  # a line that is too long, or a number that is none
         refuse(path, columns, form, numbers, header)
     if any("" in codebook for codebook in codebooks.values()):  # a line that is too short
         refuse(path, columns, form, numbers, header)

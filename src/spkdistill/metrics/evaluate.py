@@ -44,14 +44,15 @@ class MetricsSettings:
     """Resamples, the share of them inside an interval, target priors of DCF, conditions to measure alone."""
 
     bootstrap_samples: int
+    paired_samples: int  # of paired tests: a p-value is 2 / (samples + 1) at least, before Holm multiplies it
     confidence: float
     p_targets: tuple[float, ...]
     conditions: tuple[str, ...]  # sex, duration, or columns of the trials
     duration_edges: tuple[float, ...]  # seconds, ascending
 
     def __post_init__(self) -> None:
-        if self.bootstrap_samples < 1 or not 0 < self.confidence < 1:
-            raise ConfigError("metrics: bootstrap_samples is 1 or more, and confidence between 0 and 1")
+        if min(self.bootstrap_samples, self.paired_samples) < 1 or not 0 < self.confidence < 1:
+            raise ConfigError("metrics: samples are 1 or more, and confidence lies between 0 and 1")
         if not all(isinstance(p, int | float) and 0 < p < 1 for p in self.p_targets):
             raise ConfigError(f"metrics.p_targets: priors lie between 0 and 1, found {self.p_targets}")
         if not self.p_targets or len(set(self.prior_names)) < len(self.p_targets):
@@ -260,7 +261,7 @@ def resampled_rates(
 
     drawn = [
         [rates(weights.counts) for weights in of_systems]
-        for of_systems in resample(systems, settings.bootstrap_samples, rng)
+        for of_systems in resample(systems, settings.paired_samples, rng)
     ]
     return np.array([rates(one.count()) for one in trials]), np.array(drawn)
 
