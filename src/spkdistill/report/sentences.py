@@ -103,7 +103,7 @@ def verdict(test: Comparison) -> str:
 def caveat(report: Report) -> str:
     """What the intervals and the tests do not cover."""
     metrics = next(iter(report.metrics.values()))
-    samples = f"{metrics.bootstrap_samples:,} samples"
+    samples = f"{metrics.bootstrap_samples:,} samples, a number of their own in paired tests"
     text = (
         f"Intervals are {percent(metrics.confidence, 0)} bootstrap intervals over speakers ({samples}). They "
         "cover the choice of the speakers, not the randomness of training. The best back-end and the best "
