@@ -225,6 +225,11 @@ def test_speaker_means_are_kept_with_their_counts(corpus):
     inputs = ["--embeddings", folder / "xvector.scp", "--spk2utt", folder / "spk2utt", "--max-rejected", 0]
     run("speaker-means", *inputs, *outputs)
     assert (folder / "num_utts").read_text() == "a 3\nb 1\n"
+    few = dict(read_archive(f"scp:{folder / 'means.scp'}"))
+    run("speaker-means", *inputs, *outputs, "--at-most", 2)
+    assert (folder / "num_utts").read_text() == "a 2\nb 1\n"
+    assert not np.allclose(dict(read_archive(f"scp:{folder / 'means.scp'}"))["a"], few["a"])
+    run("speaker-means", *inputs, *outputs)
     means = dict(read_archive(f"scp:{folder / 'means.scp'}"))
     np.testing.assert_allclose(
         means["a"], np.mean([vectors[f"s00-{u}"] for u in range(3)], axis=0), rtol=1e-6

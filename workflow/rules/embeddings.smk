@@ -55,28 +55,31 @@ rule speaker_means:
         arks=shards("results/{run}/embeddings/{model}/{set}/xvector.{job}.ark"),
         spk2utt="results/{run}/data/{set}/spk2utt",
     output:
-        ark="results/{run}/embeddings/{model}/{set}/speakers.ark",
-        scp="results/{run}/embeddings/{model}/{set}/speakers.scp",
-        num_utts="results/{run}/embeddings/{model}/{set}/num_utts",
+        ark="results/{run}/embeddings/{model}/{set}/speakers_{utterances}.ark",
+        scp="results/{run}/embeddings/{model}/{set}/speakers_{utterances}.scp",
+        num_utts="results/{run}/embeddings/{model}/{set}/num_utts_{utterances}",
     log:
-        "results/{run}/logs/speaker_means/{model}.{set}.log",
+        "results/{run}/logs/speaker_means/{model}.{set}.{utterances}.log",
     benchmark:
-        "results/{run}/benchmarks/speaker_means/{model}.{set}.tsv"
+        "results/{run}/benchmarks/speaker_means/{model}.{set}.{utterances}.tsv"
+    wildcard_constraints:
+        utterances=r"all|\d+",
     conda:
         "../../envs/spkdistill.yaml"
     params:
         share=config["data"]["max_rejected"],
+        utterances=lambda w: "" if w.utterances == "all" else f"--at-most {w.utterances}",
         code=code_hash("backend.inputs"),
     message:
         "Averaging the embeddings of each speaker of {wildcards.set} by {wildcards.model}"
     shell:
         "spkdistill speaker-means --embeddings {input.scp} --spk2utt {input.spk2utt} --max-rejected {params.share}"
-        " --ark {output.ark} --scp {output.scp} --num-utts {output.num_utts} > {log} 2>&1"
+        " {params.utterances} --ark {output.ark} --scp {output.scp} --num-utts {output.num_utts} > {log} 2>&1"
 
 
 rule embeddings:
     input:
         artifacts(rules.embed, rules.merge_embeddings, model=MODELS, set=config["sets"]),
-        artifacts(rules.speaker_means, model=MODELS, set=cohort_sets()),
+        [path for model in MODELS for settings in cohort_backends() for path in cohort_of(model, settings)],
     message:
         "The embeddings are there"

@@ -139,7 +139,11 @@ def condition_files(w):
 
 
 BACKEND_OPTIONS = {"mean": "mean.vec", "transform": "transform.mat", "plda": "plda"}
-COHORT_OPTIONS = {"cohort": "speakers.scp", "cohort-num-utts": "num_utts", "": "speakers.ark"}
+COHORT_OPTIONS = {
+    "cohort": "speakers_{utterances}.scp",
+    "cohort-num-utts": "num_utts_{utterances}",
+    "": "speakers_{utterances}.ark",
+}
 
 
 def options(names, paths):
@@ -160,7 +164,9 @@ SCORING = ("normalize_length", "simple_length_norm", "score_norm", "cohort_top")
 def training_settings(w):
     """What training a back-end depends on."""
     settings = config["backends"][w.backend]
-    return as_json({key: settings[key] for key in settings if key not in (*SCORING, "cohort_set")})
+    return as_json(
+        {key: settings[key] for key in settings if key not in (*SCORING, "cohort_set", "cohort_utterances")}
+    )
 
 
 def scoring_options(w):
@@ -183,17 +189,22 @@ def adapt_option(w, input):
     return f"--adapt {input.adapt[0]}" if input.adapt else ""
 
 
-def cohort_sets():
-    """The sets whose speakers are the cohort of a back-end."""
-    backends = config["backends"].values()
-    return {backend["cohort_set"] for backend in backends if backend.get("score_norm", "none") != "none"}
+def cohort_backends():
+    """The settings of the back-ends that normalise their scores."""
+    return [backend for backend in config["backends"].values() if backend.get("score_norm", "none") != "none"]
+
+
+def cohort_of(model, settings):
+    """The cohort of a back-end that normalises its scores, in the order of COHORT_OPTIONS."""
+    utterances = settings["cohort_utterances"] or "all"
+    names = [name.format(utterances=utterances) for name in COHORT_OPTIONS.values()]
+    return [f"results/{RUN}/embeddings/{model}/{settings['cohort_set']}/{name}" for name in names]
 
 
 def cohort_files(w):
-    """The cohort of a back-end that normalises its scores, in the order of COHORT_OPTIONS."""
+    """The cohort that scoring needs, if it needs one."""
     settings = config["backends"][w.backend]
-    names = COHORT_OPTIONS.values() if settings["score_norm"] != "none" else []
-    return [path for name in names for path in embedding_files(w.model, settings["cohort_set"], name)]
+    return cohort_of(w.model, settings) if settings in cohort_backends() else []
 
 
 def fused_scores(w, trials):

@@ -67,10 +67,11 @@ def utterances(embeddings_scp: Path) -> Side:
     return Side(names, vectors, np.ones(len(names), dtype=np.int64))
 
 
-def speaker_means(spk2utt_path: Path, side: Side, max_rejected: float) -> Side:
+def speaker_means(spk2utt_path: Path, side: Side, max_rejected: float, at_most: int | None = None) -> Side:
     """The mean embedding of each speaker, float64, over the utterances that have one (Kaldi ivector-mean).
 
-    Utterances without one are logged; DataError where they are more than the share `max_rejected`.
+    With `at_most`, over the first so many of them. Utterances without an embedding are logged; DataError
+    where they are more than the share `max_rejected`.
     """
     row_of = {name: row for row, name in enumerate(side.names)}
     names, counts, rows, missing = [], [], [], []
@@ -82,8 +83,8 @@ def speaker_means(spk2utt_path: Path, side: Side, max_rejected: float) -> Side:
         missing += [f"{member} of {speaker}" for member in members if member not in row_of]
         if present:
             names.append(speaker)
-            counts.append(len(present))
-            rows += present
+            counts.append(len(present[:at_most]))
+            rows += present[:at_most]
     if missing:
         found = f"{len(missing)} of {len(missing) + len(rows)} utterances have no embedding"
         found = f"{spk2utt_path}: {found} ({some(missing)})"
@@ -104,12 +105,13 @@ def write_speaker_means(
     embeddings_scp: Path,
     spk2utt_path: Path,
     max_rejected: float,
+    at_most: int | None,
     ark: Path,
     scp: Path,
     num_utts_path: Path,
 ) -> None:
     """Write each speaker's mean embedding, float32, and the number of utterances behind it."""
-    means = speaker_means(spk2utt_path, utterances(embeddings_scp), max_rejected)
+    means = speaker_means(spk2utt_path, utterances(embeddings_scp), max_rejected, at_most)
     with ArkWriter(ark, scp) as writer:
         for name, vector in zip(means.names, means.vectors.astype(np.float32), strict=True):
             writer.write(name, vector)

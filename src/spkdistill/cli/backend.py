@@ -44,6 +44,12 @@ def add_means(parser: argparse.ArgumentParser) -> None:
     add_embeddings(parser, "the utterances' embeddings")
     parser.add_argument("--spk2utt", required=True, type=Path, help="the utterances of each speaker")
     add_share(parser, "of the utterances, at most")
+    parser.add_argument(
+        "--at-most",
+        type=at_least(1),
+        metavar="N",
+        help="mean of each speaker's first N utterances, not of all",
+    )
     add_archive(parser, "the means")
     parser.add_argument("--num-utts", required=True, type=Path, help="lines `speaker count`, to write")
     parser.set_defaults(run=run_means)
@@ -205,7 +211,8 @@ def run_means(options: argparse.Namespace) -> None:
     from spkdistill.backend.inputs import write_speaker_means
 
     outputs = options.ark, options.scp, options.num_utts
-    write_speaker_means(options.embeddings, options.spk2utt, options.max_rejected, *outputs)
+    inputs = options.embeddings, options.spk2utt, options.max_rejected, options.at_most
+    write_speaker_means(*inputs, *outputs)
 
 
 def run_score(options: argparse.Namespace) -> None:
