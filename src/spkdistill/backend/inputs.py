@@ -74,11 +74,12 @@ def speaker_means(spk2utt_path: Path, side: Side, max_rejected: float, at_most: 
     where they are more than the share `max_rejected`.
     """
     row_of = {name: row for row, name in enumerate(side.names)}
-    names, counts, rows, missing = [], [], [], []
+    names, counts, rows, missing, total = [], [], [], [], 0
     for speaker, value in read_table(spk2utt_path).items():
         members = value.split()
         if len(set(members)) < len(members):
             raise DataError(f"{spk2utt_path}: {speaker} names an utterance twice; keep one of them")
+        total += len(members)
         present = [row_of[member] for member in members if member in row_of]
         missing += [f"{member} of {speaker}" for member in members if member not in row_of]
         if present:
@@ -86,9 +87,8 @@ def speaker_means(spk2utt_path: Path, side: Side, max_rejected: float, at_most: 
             counts.append(len(present[:at_most]))
             rows += present[:at_most]
     if missing:
-        found = f"{len(missing)} of {len(missing) + len(rows)} utterances have no embedding"
-        found = f"{spk2utt_path}: {found} ({some(missing)})"
-        if not rows or len(missing) > max_rejected * (len(missing) + len(rows)):
+        found = f"{spk2utt_path}: {len(missing)} of {total} utterances have no embedding ({some(missing)})"
+        if not rows or len(missing) > max_rejected * total:
             raise DataError(f"{found}; extract them, or raise data.max_rejected")
         log.warning("%s; the means are of the others", found)
     starts = np.cumsum(counts) - counts
