@@ -236,6 +236,24 @@ def test_speaker_means_are_kept_with_their_counts(corpus):
     )
 
 
+def test_the_share_of_missing_utterances_is_of_all_whatever_the_means_are_over(corpus):
+    folder, _ = corpus
+    members = " ".join(f"s00-{u}" for u in range(8))
+    (folder / "spk2utt").write_text(f"a {members} nobody\n")
+    outputs = [
+        "--ark",
+        folder / "means.ark",
+        "--scp",
+        folder / "means.scp",
+        "--num-utts",
+        folder / "num_utts",
+    ]
+    inputs = ["--embeddings", folder / "xvector.scp", "--spk2utt", folder / "spk2utt", "--at-most", 1]
+    run("speaker-means", *inputs, "--max-rejected", 0.12, *outputs)  # 1 of 9
+    with pytest.raises(DataError, match="1 of 9 utterances have no embedding"):
+        run("speaker-means", *inputs, "--max-rejected", 0.1, *outputs)
+
+
 def cohort(folder, vectors, speakers) -> list:
     """The options of a cohort of the mean embeddings of `speakers`."""
     lines = [f"{k} {' '.join(key for key in sorted(vectors) if key[:3] == k)}\n" for k in speakers]
