@@ -211,9 +211,10 @@ def test_plda_settings_out_of_range_are_named(corpus, change):
         train(corpus[0], PLDA | change)
 
 
-def test_speaker_means_are_kept_with_their_counts(corpus):
-    folder, vectors = corpus
-    (folder / "spk2utt").write_text("a s00-0 s00-1 s00-2\nb s05-3\n")
+def means(folder, spk2utt, *more, max_rejected=0) -> dict:
+    """Write the means of the speakers in the text `spk2utt`, with their counts, and read them."""
+    (folder / "spk2utt").write_text(spk2utt)
+    inputs = ["--embeddings", folder / "xvector.scp", "--spk2utt", folder / "spk2utt"]
     outputs = [
         "--ark",
         folder / "means.ark",
@@ -222,49 +223,32 @@ def test_speaker_means_are_kept_with_their_counts(corpus):
         "--num-utts",
         folder / "num_utts",
     ]
-    inputs = ["--embeddings", folder / "xvector.scp", "--spk2utt", folder / "spk2utt", "--max-rejected", 0]
-    run("speaker-means", *inputs, *outputs)
-    assert (folder / "num_utts").read_text() == "a 3\nb 1\n"
-    few = dict(read_archive(f"scp:{folder / 'means.scp'}"))
-    run("speaker-means", *inputs, *outputs, "--at-most", 2)
-    assert (folder / "num_utts").read_text() == "a 2\nb 1\n"
-    assert not np.allclose(dict(read_archive(f"scp:{folder / 'means.scp'}"))["a"], few["a"])
-    run("speaker-means", *inputs, *outputs)
-    means = dict(read_archive(f"scp:{folder / 'means.scp'}"))
-    np.testing.assert_allclose(
-        means["a"], np.mean([vectors[f"s00-{u}"] for u in range(3)], axis=0), rtol=1e-6
-    )
+    run("speaker-means", *inputs, "--max-rejected", max_rejected, *outputs, *more)
+    return dict(read_archive(f"scp:{folder / 'means.scp'}"))
+
+
+@pytest.mark.parametrize(("more", "count"), [([], 3), (["--at-most", 2], 2), (["--at-most", 9], 3)])
+def test_speaker_means_are_kept_with_their_counts(corpus, more, count):
+    folder, vectors = corpus
+    found = means(folder, "a s00-0 s00-1 s00-2\nb s05-3\n", *more)
+    assert (folder / "num_utts").read_text() == f"a {count}\nb 1\n"
+    expected = np.mean([vectors[f"s00-{u}"] for u in range(count)], axis=0)
+    np.testing.assert_allclose(found["a"], expected, rtol=1e-6)
 
 
 def test_the_share_of_missing_utterances_is_of_all_whatever_the_means_are_over(corpus):
     folder, _ = corpus
-    members = " ".join(f"s00-{u}" for u in range(8))
-    (folder / "spk2utt").write_text(f"a {members} nobody\n")
-    outputs = [
-        "--ark",
-        folder / "means.ark",
-        "--scp",
-        folder / "means.scp",
-        "--num-utts",
-        folder / "num_utts",
-    ]
-    inputs = ["--embeddings", folder / "xvector.scp", "--spk2utt", folder / "spk2utt", "--at-most", 1]
-    run("speaker-means", *inputs, "--max-rejected", 0.12, *outputs)  # 1 of 9
+    spk2utt = f"a {' '.join(f's00-{u}' for u in range(8))} nobody\n"
+    means(folder, spk2utt, "--at-most", 1, max_rejected=0.12)  # 1 of 9
     with pytest.raises(DataError, match="1 of 9 utterances have no embedding"):
-        run("speaker-means", *inputs, "--max-rejected", 0.1, *outputs)
+        means(folder, spk2utt, "--at-most", 1, max_rejected=0.1)
 
 
 def cohort(folder, vectors, speakers) -> list:
     """The options of a cohort of the mean embeddings of `speakers`."""
     lines = [f"{k} {' '.join(key for key in sorted(vectors) if key[:3] == k)}\n" for k in speakers]
-    (folder / "cohort.spk2utt").write_text("".join(lines))
-    outputs = [
-        *("--ark", folder / "cohort.ark", "--scp", folder / "cohort.scp"),
-        *("--num-utts", folder / "num_utts", "--max-rejected", 0),
-    ]
-    inputs = ["--embeddings", folder / "xvector.scp", "--spk2utt", folder / "cohort.spk2utt"]
-    run("speaker-means", *inputs, *outputs)
-    return ["--cohort", folder / "cohort.scp", "--cohort-num-utts", folder / "num_utts"]
+    means(folder, "".join(lines))
+    return ["--cohort", folder / "means.scp", "--cohort-num-utts", folder / "num_utts"]
 
 
 def test_normalised_scores_are_relative_to_the_nearest_of_the_cohort(corpus):
@@ -278,11 +262,11 @@ def test_normalised_scores_are_relative_to_the_nearest_of_the_cohort(corpus):
     def unit(vector):
         return (vector - mean) / np.linalg.norm(vector - mean)
 
-    means = [np.mean([vectors[key] for key in vectors if key[:3] == k], axis=0) for k in speakers]
+    others = [np.mean([vectors[key] for key in vectors if key[:3] == k], axis=0) for k in speakers]
     for enrol, test, value in rows[::7]:
         sides, parts = [unit(vectors[enrol]), unit(vectors[test])], []
         for side in sides:
-            nearest = np.sort([side @ unit(other) for other in means])[-3:]
+            nearest = np.sort([side @ unit(other) for other in others])[-3:]
             parts.append((sides[0] @ sides[1] - nearest.mean()) / nearest.std())
         assert float(value) == pytest.approx(np.mean(parts), rel=1e-4, abs=1e-4)
     with pytest.raises(ConfigError, match="--cohort goes with score normalisation"):
@@ -356,16 +340,7 @@ def test_given_models_score_as_the_means_of_their_utterances(corpus):
     (folder / "spk2utt").write_text("m1 s00-0 s00-1 s00-2\nm2 s05-3\n")
     (folder / "trials").write_text("m1 s00-4\nm2 s00-4\n")  # lists that are scored need no labels
     expected = score(folder, files, "--enrol-spk2utt", folder / "spk2utt")
-    outputs = [
-        "--ark",
-        folder / "means.ark",
-        "--scp",
-        folder / "means.scp",
-        "--num-utts",
-        folder / "num_utts",
-    ]
-    inputs = ["--embeddings", folder / "xvector.scp", "--spk2utt", folder / "spk2utt", "--max-rejected", 0]
-    run("speaker-means", *inputs, *outputs)
+    means(folder, (folder / "spk2utt").read_text())
     models = ["--enrol", folder / "means.scp", "--enrol-num-utts", folder / "num_utts"]
     for ours, theirs in zip(score(folder, files, *models), expected, strict=True):
         assert ours[:2] == theirs[:2]

@@ -68,7 +68,7 @@ rule speaker_means:
         "../../envs/spkdistill.yaml"
     params:
         share=config["data"]["max_rejected"],
-        utterances=lambda w: "" if w.utterances == "all" else f"--at-most {w.utterances}",
+        utterances=at_most_option,
         code=code_hash("backend.inputs"),
     message:
         "Averaging the embeddings of each speaker of {wildcards.set} by {wildcards.model}"

@@ -177,6 +177,15 @@ def scoring_options(w):
     return switches + [f"--{key} {value}" for key, value in given.items() if not isinstance(value, bool)]
 
 
+def scoring_files(w, input):
+    """The options that name the files of a back-end, of its cohort and of the models of the list."""
+    return (
+        options(BACKEND_OPTIONS, input.backend)
+        + options(COHORT_OPTIONS, input.cohort)
+        + options(["enrol-spk2utt"], input.models)
+    )
+
+
 def adapt_files(w):
     """The index, and then the archives, of the embeddings that a back-end is adapted to."""
     adapted = config["backends"][w.backend]["adapt_set"]
@@ -205,6 +214,11 @@ def cohort_files(w):
     """The cohort that scoring needs, if it needs one."""
     settings = config["backends"][w.backend]
     return cohort_of(w.model, settings) if settings in cohort_backends() else []
+
+
+def at_most_option(w):
+    """The option that bounds the utterances that a speaker's mean is over."""
+    return "" if w.utterances == "all" else f"--at-most {w.utterances}"
 
 
 def fused_scores(w, trials):

@@ -22,11 +22,7 @@ rule score:
         "../../envs/spkdistill.yaml"
     params:
         options=scoring_options,
-        files=lambda w, input: (
-            options(BACKEND_OPTIONS, input.backend)
-            + options(COHORT_OPTIONS, input.cohort)
-            + options(["enrol-spk2utt"], input.models)
-        ),
+        files=scoring_files,
         share=config["data"]["max_rejected"],
         code=code_hash("backend.scoring"),
     message:

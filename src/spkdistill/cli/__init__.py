@@ -97,13 +97,19 @@ def by_name(option: str, pairs: Sequence[str]) -> dict[str, Path]:
     """The paths of name=path arguments, by name."""
     paths: dict[str, Path] = {}
     for pair in pairs:
-        name, equals, path = pair.partition("=")
-        if not (name and equals and path):
-            raise ConfigError(f"{option} {pair}: expected NAME=PATH")
+        name, path = named_path(option, pair)
         if name in paths:
             raise ConfigError(f"{option} {name}: given twice")
-        paths[name] = Path(path)
+        paths[name] = path
     return paths
+
+
+def named_path(option: str, text: str) -> tuple[str, Path]:
+    """The name and the path of a name=path argument."""
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise ConfigError(f"{option} {text}: expected NAME=PATH")
+    return name, Path(path)
 
 
 def share(text: str) -> float:

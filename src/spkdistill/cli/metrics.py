@@ -1,10 +1,10 @@
 """`spkdistill metrics` and `spkdistill paired`."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
-from spkdistill.cli import add_settings
-from spkdistill.errors import ConfigError
+from spkdistill.cli import add_settings, named_path
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -27,7 +27,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         required=True,
         action="append",
         nargs=2,
-        type=parse_named,
+        type=partial(named_path, "--pair"),
         metavar=("SYSTEM=SCORES", "BASELINE=SCORES"),
         help="two systems to compare; give it once for each row",
     )
@@ -53,14 +53,6 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     )
     add_settings(parser)
     parser.add_argument("--seed", required=True, type=int, help="of the resampling")
-
-
-def parse_named(text: str) -> tuple[str, Path]:
-    """The name and the path of "name=path"."""
-    name, equals, path = text.partition("=")
-    if not (name and equals and path):
-        raise ConfigError(f"--pair {text}: expected NAME=PATH")
-    return name, Path(path)
 
 
 def run_metrics(options: argparse.Namespace) -> None:
