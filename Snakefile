@@ -23,6 +23,10 @@ include: "workflow/rules/metrics.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    start_run(f"results/{RUN}", config, workflow.configfiles)
+
+
 # Everything is a target, not the report alone: an artifact that was deleted comes back.
 rule all:
     default_target: True

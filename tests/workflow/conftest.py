@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-NOT_ARTIFACTS = ("logs", "benchmarks", "work")
+NOT_ARTIFACTS = {"logs", "benchmarks", "work", "provenance", "run.json"}
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Run:
         return {rule: count for rule, count in jobs.items() if rule not in ("all", "total")}
 
     def digests(self) -> dict[str, str]:
-        """A hash of every artifact; logs and timings are not artifacts."""
+        """A hash of every artifact; logs, timings and records of when and where are not artifacts."""
         return {
             str(path.relative_to(self.results)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(self.results.rglob("*"))
-            if path.is_file() and path.relative_to(self.results).parts[0] not in NOT_ARTIFACTS
+            if path.is_file() and not NOT_ARTIFACTS & set(path.relative_to(self.results).parts)
         }
 
 

@@ -20,7 +20,7 @@ rule cosine_backend:
     params:
         settings=training_settings,
         adapt=adapt_option,
-        code=code_hash("backend.train"),
+        code=stage_code("backend"),
     message:
         "Training the back-end {wildcards.backend} of {wildcards.model}"
     shell:
@@ -49,7 +49,7 @@ rule plda_backend:
     params:
         settings=training_settings,
         adapt=adapt_option,
-        code=code_hash("backend.train"),
+        code=stage_code("backend"),
     message:
         "Training the back-end {wildcards.backend} of {wildcards.model}"
     shell:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from spkdistill.codehash import code_hash
+from spkdistill.cli import stage_code
 from spkdistill.config import calibration_lists, resolve
 from spkdistill.errors import ConfigError
+from spkdistill.provenance import start_run
 
 try:
     config = resolve(config, Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")

@@ -19,7 +19,7 @@ rule synthesise:
         settings=lambda w: as_json({**config["sets"][w.set], "trials": {}}),
         seed=config["seed"],
         jobs=config["shards"],
-        code=code_hash("data.corpora.synthetic"),
+        code=stage_code("synthesise"),
     message:
         "Synthesising speech for {wildcards.set}, shard {wildcards.job}"
     shell:
@@ -65,7 +65,7 @@ for name, settings in config["sets"].items():
             pipes="--allow-pipes" if config["data"]["allow_pipes"] else "",
             share=config["data"]["max_rejected"],
             seed=config["seed"],
-            code=code_hash("data.prepare"),
+            code=stage_code("prepare"),
         message:
             f"Preparing the data directory of {name}"
         shell:

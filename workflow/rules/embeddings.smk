@@ -19,7 +19,7 @@ rule embed:
     resources:
         runtime=240,
     params:
-        code=code_hash("embeddings"),
+        code=stage_code("embed"),
     message:
         "Embedding {wildcards.set} with {wildcards.model}, shard {wildcards.job}"
     shell:
@@ -40,7 +40,7 @@ rule merge_embeddings:
     conda:
         "../../envs/spkdistill.yaml"
     params:
-        code=code_hash("arks"),
+        code=stage_code("merge"),
     message:
         "Merging the index of {wildcards.model} embeddings of {wildcards.set}"
     shell:
@@ -69,7 +69,7 @@ rule speaker_means:
     params:
         share=config["data"]["max_rejected"],
         utterances=at_most_option,
-        code=code_hash("backend.inputs"),
+        code=stage_code("speaker-means"),
     message:
         "Averaging the embeddings of each speaker of {wildcards.set} by {wildcards.model}"
     shell:

@@ -23,7 +23,7 @@ rule features:
         pipes="--allow-pipes" if config["data"]["allow_pipes"] else "",
         seed=config["seed"],
         jobs=config["shards"],
-        code=code_hash("features.extract"),
+        code=stage_code("features"),
     message:
         "Extracting {wildcards.features} features of {wildcards.set}, shard {wildcards.job}"
     shell:
@@ -48,7 +48,7 @@ rule vad:
     params:
         settings=as_json(vad_settings()),
         features=lambda w: feature_settings(config["vad"]["features"], w.set),
-        code=code_hash("features.vad"),
+        code=stage_code("vad"),
     message:
         "Finding the speech of {wildcards.set}, shard {wildcards.job}"
     shell:
@@ -76,7 +76,7 @@ rule normalise:
     params:
         settings=as_json(config["cmn"]),
         compression=lambda w: config["features"][w.features]["compression"],
-        code=code_hash("features.cmn"),
+        code=stage_code("normalise"),
     message:
         "Normalising the voiced {wildcards.features} frames of {wildcards.set}, shard {wildcards.job}"
     shell:
@@ -101,7 +101,7 @@ rule merge_features:
         "../../envs/spkdistill.yaml"
     params:
         share=config["data"]["max_rejected"],
-        code=code_hash("arks"),
+        code=stage_code("merge"),
     message:
         "Merging the index of {wildcards.features} features of {wildcards.set}"
     shell:
@@ -123,7 +123,7 @@ rule merge_vad:
     conda:
         "../../envs/spkdistill.yaml"
     params:
-        code=code_hash("arks"),
+        code=stage_code("merge"),
     message:
         "Merging the index of voice activity of {wildcards.set}"
     shell:
@@ -149,7 +149,7 @@ rule merge_voiced:
         "../../envs/spkdistill.yaml"
     params:
         share=config["data"]["max_rejected"],
-        code=code_hash("arks"),
+        code=stage_code("merge"),
     message:
         "Merging the index of voiced {wildcards.features} frames of {wildcards.set}"
     shell:

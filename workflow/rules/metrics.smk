@@ -21,7 +21,7 @@ rule metrics:
         conditions=lambda w, input: [f"--{Path(path).name} {path}" for path in input.conditions],
         seed=config["seed"],
         models=lambda w, input: options(["enrol-spk2utt"], input.models),
-        code=code_hash("metrics.evaluate"),
+        code=stage_code("metrics"),
     message:
         "Measuring {wildcards.model} with {wildcards.backend} on {wildcards.trials}"
     shell:
@@ -50,7 +50,7 @@ rule paired:
         settings=as_json(config["metrics"]),
         seed=config["seed"],
         models=lambda w, input: options(["enrol-spk2utt"], input.models),
-        code=code_hash("metrics.evaluate"),
+        code=stage_code("paired"),
     message:
         "Comparing systems ({wildcards.compared}) on {wildcards.trials}"
     shell:

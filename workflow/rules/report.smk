@@ -30,7 +30,7 @@ rule report:
         logs=lambda w, input: by_model(input.logs),
         rejected=lambda w, input: by_stage(input.rejected),
         manifests=lambda w, input: by_stage(input.manifests),
-        code=code_hash("report.page", "report.summary"),
+        code=stage_code("report"),
     message:
         "Writing the report"
     shell:

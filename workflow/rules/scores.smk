@@ -24,7 +24,7 @@ rule score:
         options=scoring_options,
         files=scoring_files,
         share=config["data"]["max_rejected"],
-        code=code_hash("backend.scoring"),
+        code=stage_code("score"),
     message:
         "Scoring {wildcards.trials} with {wildcards.model} and {wildcards.backend}"
     shell:
@@ -51,7 +51,7 @@ rule calibrate:
         systems=named_systems,
         prior=lambda w: config["backends"][w.backend]["prior"],
         share=config["data"]["max_rejected"],
-        code=code_hash("backend.fusion"),
+        code=stage_code("calibrate"),
     message:
         "Calibrating {wildcards.backend} of {wildcards.model}"
     shell:
@@ -78,7 +78,7 @@ rule fuse:
     params:
         systems=named_systems,
         share=config["data"]["max_rejected"],
-        code=code_hash("backend.fusion"),
+        code=stage_code("fuse"),
     message:
         "Scoring {wildcards.trials} with {wildcards.model} and {wildcards.backend}"
     shell:

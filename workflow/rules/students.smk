@@ -29,7 +29,7 @@ rule student:
         targets=lambda w, input: [f"{Path(scp).stem}={scp}" for scp in input.targets],
         seed=config["seed"],
         work="results/{run}/work/student/{student}",
-        code=code_hash("training.networks"),
+        code=stage_code("train"),
     message:
         "Training the student {wildcards.student}"
     shell:

@@ -34,7 +34,7 @@ rule dump:
             f"{part}={ark},{scp}" for part, ark, scp in zip(PARTS, output.arks, output.scps)
         ],
         jobs=config["shards"],
-        code=code_hash("distill.targets"),
+        code=stage_code("dump"),
     message:
         "Dumping the targets of {wildcards.teacher} for {wildcards.set}, shard {wildcards.job}"
     shell:
@@ -56,7 +56,7 @@ rule merge_targets:
     conda:
         "../../envs/spkdistill.yaml"
     params:
-        code=code_hash("arks"),
+        code=stage_code("merge"),
     message:
         "Merging the index of {wildcards.part} targets of {wildcards.teacher}"
     shell:

@@ -26,7 +26,7 @@ rule teacher:
         features=lambda w: as_json(config["features"][config["teachers"][w.teacher]["features"]]),
         seed=config["seed"],
         work="results/{run}/work/teacher/{teacher}",
-        code=code_hash("training.networks"),
+        code=stage_code("train"),
     message:
         "Training the teacher {wildcards.teacher}"
     shell:
@@ -62,7 +62,7 @@ rule aggregators:
         settings=lambda w: as_json(config["teachers"][w.teacher]["aggregators"]),
         seed=config["seed"],
         work="results/{run}/work/aggregators/{teacher}",
-        code=code_hash("training.aggregators"),
+        code=stage_code("aggregators"),
     message:
         "Training the aggregators of {wildcards.teacher}"
     shell:

@@ -18,7 +18,7 @@ rule views:
     params:
         settings=as_json(config["views"]),
         seed=config["seed"],
-        code=code_hash("views"),
+        code=stage_code("views"),
     message:
         "Drawing the views of {wildcards.set}"
     shell:

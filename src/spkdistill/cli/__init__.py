@@ -12,10 +12,16 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spkdistill import __version__
+from spkdistill.codehash import code_hash
 from spkdistill.errors import ConfigError, SpkdistillError
+
+if TYPE_CHECKING:
+    from spkdistill.provenance import Stage
 
 ROOMS = (
     "data",
@@ -37,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         options = build_parser().parse_args(arguments)
-        options.run(options)
+        run(options)
     except SpkdistillError as error:
         if "--debug" in arguments:
             raise
@@ -56,6 +62,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def run(options: argparse.Namespace) -> None:
+    """Run the subcommand of parsed arguments; what a stage makes in a run's folder is recorded there."""
+    first_process = os.environ.get("RANK", "0") == "0"  # of torchrun's
+    if "writes" not in options or not first_process:
+        options.run(options)
+        return
+    from spkdistill.provenance import recorded
+
+    with recorded(stage_of(options)):
+        options.run(options)
+
+
 def final_name(path: str | os.PathLike[str]) -> str:
     """The name that a person knows a file by: that of an output, where `path` is its private name."""
     folder, name = os.path.split(os.fspath(path))
@@ -64,6 +82,12 @@ def final_name(path: str | os.PathLike[str]) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every subcommand."""
+    return build_parsers()[0]
+
+
+@cache
+def build_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of every subcommand, and those of each by name."""
     parser = argparse.ArgumentParser(
         prog="spkdistill", description="Offline distillation for speaker verification."
     )
@@ -72,7 +96,60 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for room in ROOMS:
         importlib.import_module(f"spkdistill.cli.{room}").add_commands(commands)
-    return parser
+    return parser, commands.choices
+
+
+Paths = str | Callable[[argparse.Namespace], list[Path]]  # an option, or what gives the paths
+
+
+def stage(
+    parser: argparse.ArgumentParser,
+    run: Callable[[argparse.Namespace], None],
+    code: str | tuple[str, ...],
+    reads: Sequence[Paths],
+    writes: Sequence[Paths],
+) -> None:
+    """Make `parser` that of a stage, whose artifacts are recorded.
+
+    `code` names the modules that it runs, below this package: they say when its artifacts are stale. `reads`
+    and `writes` name the options whose values are paths; the record is named after the first one written.
+    """
+    modules = (code,) if isinstance(code, str) else code
+    parser.set_defaults(run=run, code=modules, reads=tuple(reads), writes=tuple(writes))
+
+
+def stage_code(command: str) -> str:
+    """The hash of the code that a stage runs; a rule's parameter, so that a change of it reruns the rule."""
+    return code_hash(*build_parsers()[1][command].get_default("code"))
+
+
+def stage_of(options: argparse.Namespace) -> "Stage":
+    """What parsed arguments say about a stage."""
+    from spkdistill.provenance import Stage
+
+    arguments = vars(options).copy()
+    for name in ("command", "run", "code", "debug"):
+        del arguments[name]
+    reads, writes = arguments.pop("reads"), arguments.pop("writes")
+    paths = [all_paths(options, names) for names in (reads, writes)]
+    rest = {name: value for name, value in arguments.items() if name not in (*reads, *writes, "work")}
+    return Stage(options.command, json.loads(json.dumps(rest, default=str)), options.code, *paths)
+
+
+def all_paths(options: argparse.Namespace, names: Sequence[Paths]) -> list[Path]:
+    """The paths that options hold: one, many, or (name, paths)."""
+
+    def flat(value: object) -> list[Path]:
+        if value is None:
+            return []
+        if isinstance(value, tuple):
+            return flat(value[1])
+        if isinstance(value, list):
+            return [path for each in value for path in flat(each)]
+        return [Path(value)]
+
+    found = [name(options) if callable(name) else flat(getattr(options, name)) for name in names]
+    return [path for paths in found for path in paths]
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -93,11 +170,10 @@ def at_least(least: int) -> Callable[[str], int]:
     return parse
 
 
-def by_name(option: str, pairs: Sequence[str]) -> dict[str, Path]:
+def by_name(option: str, pairs: Sequence[tuple[str, Path]]) -> dict[str, Path]:
     """The paths of name=path arguments, by name."""
     paths: dict[str, Path] = {}
-    for pair in pairs:
-        name, path = named_path(option, pair)
+    for name, path in pairs:
         if name in paths:
             raise ConfigError(f"{option} {name}: given twice")
         paths[name] = path

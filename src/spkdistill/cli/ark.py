@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import chain, islice
 
-from spkdistill.cli import at_least
+from spkdistill.cli import at_least, stage
 from spkdistill.errors import ConfigError, DataError
 
 BLOCK = 1000  # lines that are aligned together
@@ -97,7 +97,8 @@ def add_merge(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--manifest", metavar="JSON", help="manifest to write")
     parser.add_argument("--stage", help="the stage that the manifest names")
-    parser.set_defaults(run=merge)
+    inputs, outputs = ["parts", "expected", "rejected"], ["output", "rejected_output", "manifest"]
+    stage(parser, merge, "arks", inputs, outputs)
 
 
 def ls(options: argparse.Namespace) -> None:

@@ -1,16 +1,18 @@
 """The back-end's subcommands, from `spkdistill backend` to `copy-plda`; add_commands lists them."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spkdistill.cli import add_settings, at_least, by_name, number, share
+from spkdistill.cli import add_settings, at_least, by_name, named_path, number, share, stage
 from spkdistill.errors import ConfigError
 
 if TYPE_CHECKING:
     from spkdistill.backend.scoring import Embeddings
     from spkdistill.backend.system import PldaSystem
 
+SYSTEM = "mean", "transform", "plda"
 TRIALS = "`enrol test target|nontarget` or `1|0 enrol test`"
 
 
@@ -36,7 +38,7 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--adapt", type=Path, metavar="SCP", help="unlabelled embeddings of the adapt_set")
     add_settings(parser)
     add_files(parser)
-    parser.set_defaults(run=run_backend)
+    stage(parser, run_backend, "backend.train", ["embeddings", "utt2spk", "adapt"], SYSTEM)
 
 
 def add_means(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +54,7 @@ def add_means(parser: argparse.ArgumentParser) -> None:
     )
     add_archive(parser, "the means")
     parser.add_argument("--num-utts", required=True, type=Path, help="lines `speaker count`, to write")
-    parser.set_defaults(run=run_means)
+    stage(parser, run_means, "backend.inputs", ["embeddings", "spk2utt"], ["ark", "scp", "num_utts"])
 
 
 def add_score(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +67,9 @@ def add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cohort", type=Path, metavar="SCP", help="the means of the cohort's speakers")
     parser.add_argument("--cohort-num-utts", type=Path, help="lines `speaker count` of the cohort")
     add_scored(parser)
-    parser.set_defaults(run=run_score)
+    enrolled = ["enrol_spk2utt", "enrol", "enrol_num_utts"]
+    inputs = [*SYSTEM, "embeddings", *enrolled, "cohort", "cohort_num_utts", "trials"]
+    stage(parser, run_score, "backend.scoring", inputs, ["output", "rejected"])
 
 
 def add_calibrate(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +81,7 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
         "--prior", required=True, type=number, help="of a target, in what is minimised; at 0.5 that is Cllr"
     )
     parser.add_argument("--output", required=True, type=Path, metavar="JSON", help="the weights")
-    parser.set_defaults(run=run_calibrate)
+    stage(parser, run_calibrate, "backend.fusion", ["scores", "trials"], ["output"])
 
 
 def add_fuse(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +89,7 @@ def add_fuse(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fusion", required=True, type=Path, metavar="JSON", help="the weights")
     add_systems(parser)
     add_scored(parser)
-    parser.set_defaults(run=run_fuse)
+    stage(parser, run_fuse, "backend.fusion", ["fusion", "scores", "trials"], ["output", "rejected"])
 
 
 def add_all(parser: argparse.ArgumentParser) -> None:
@@ -169,7 +173,12 @@ def add_system(parser: argparse.ArgumentParser) -> None:
 def add_systems(parser: argparse.ArgumentParser) -> None:
     """Add the score files that are calibrated or fused."""
     parser.add_argument(
-        "--scores", required=True, nargs="+", metavar="NAME=SCORES", help="the scores of each system"
+        "--scores",
+        required=True,
+        nargs="+",
+        type=partial(named_path, "--scores"),
+        metavar="NAME=SCORES",
+        help="the scores of each system",
     )
 
 

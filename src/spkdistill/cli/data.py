@@ -1,8 +1,9 @@
 """`spkdistill synthesise` and `spkdistill prepare`: speech, and the data directories of the sets."""
 
 import argparse
+from pathlib import Path
 
-from spkdistill.cli import add_settings
+from spkdistill.cli import add_settings, stage
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -14,7 +15,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--jobs", required=True, type=int, help="how many shards there are")
     parser.add_argument("--ark", required=True, metavar="ARK", help="wave files to write")
     parser.add_argument("--scp", required=True, metavar="SCP", help="their index, to write")
-    parser.set_defaults(run=synthesise)
+    stage(parser, synthesise, "data.corpora.synthetic", [], ["ark", "scp"])
 
     parser = commands.add_parser("prepare", help="check a corpus and write its Kaldi data directory")
     add_settings(parser)
@@ -27,7 +28,28 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "--wav-scp", nargs="*", default=[], metavar="SCP", help="shards of a synthetic set, in order"
     )
     parser.add_argument("--output-dir", required=True, metavar="DIR", help="data directory to write")
-    parser.set_defaults(run=prepare)
+    stage(parser, prepare, "data.prepare", ["wav_scp", corpus_files], [data_files])
+
+
+def corpus_files(options: argparse.Namespace) -> list[Path]:
+    """The files of a corpus that say what is in it."""
+    from spkdistill.config import DATA_FILES
+
+    settings = options.settings
+    if "directory" not in settings:
+        return []
+    folder = Path(settings["directory"], settings.get("part", ""))
+    paths = [folder / name for name in sorted(DATA_FILES | set(settings["trials"]))]
+    return [path for path in paths if path.exists()]
+
+
+def data_files(options: argparse.Namespace) -> list[Path]:
+    """The files that `prepare` may write."""
+    from spkdistill.config import DATA_FILES
+
+    lists = list(options.settings.get("trials", []))
+    names = [*sorted(DATA_FILES, reverse=True), *lists, *(f"{name}.enrol" for name in lists)]
+    return [Path(options.output_dir, name) for name in names]
 
 
 def synthesise(options: argparse.Namespace) -> None:

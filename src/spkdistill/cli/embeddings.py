@@ -2,7 +2,7 @@
 
 import argparse
 
-from spkdistill.cli import at_least
+from spkdistill.cli import at_least, stage
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -14,7 +14,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--ark", required=True, help="archive of embeddings to write")
     parser.add_argument("--scp", required=True, help="its index")
     parser.add_argument("--threads", default=1, type=at_least(1), help="1, since shards run side by side")
-    parser.set_defaults(run=embed)
+    stage(parser, embed, "embeddings", ["model", "config", "features"], ["ark", "scp"])
 
 
 def embed(options: argparse.Namespace) -> None:

@@ -1,8 +1,9 @@
 """`spkdistill features | vad | normalise`: from audio to normalised voiced frames, one shard at a time."""
 
 import argparse
+from pathlib import Path
 
-from spkdistill.cli import add_settings, parse_settings
+from spkdistill.cli import add_settings, parse_settings, stage
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -16,7 +17,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--allow-pipes", action="store_true", help='run the commands of "cmd |" entries')
     add_outputs(parser)
     parser.add_argument("--rejected", required=True, metavar="TSV", help="utterances left out, to write")
-    parser.set_defaults(run=features)
+    stage(parser, features, "features.extract", [data_files], ["ark", "scp", "rejected"])
 
     parser = commands.add_parser("vad", help="decide which frames are speech, as Kaldi's compute-vad")
     parser.add_argument("--raw", required=True, metavar="SCP", help="features with energy first")
@@ -25,7 +26,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     add_settings(parser)
     add_outputs(parser)
-    parser.set_defaults(run=vad)
+    stage(parser, vad, "features.vad", ["raw"], ["ark", "scp"])
 
     parser = commands.add_parser("normalise", help="CMN, sliding or by utterance, then the voiced frames")
     parser.add_argument("--raw", required=True, metavar="SCP", help="features of all frames")
@@ -35,13 +36,18 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_outputs(parser)
     parser.add_argument("--num-frames", required=True, metavar="FILE", help="utt2num_frames to write")
     parser.add_argument("--rejected", required=True, metavar="TSV", help="utterances left out, to write")
-    parser.set_defaults(run=normalise)
+    stage(parser, normalise, "features.cmn", ["raw", "vad"], ["ark", "scp", "num_frames", "rejected"])
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
     """The archive that a stage writes."""
     parser.add_argument("--ark", required=True, help="archive to write")
     parser.add_argument("--scp", required=True, help="its index")
+
+
+def data_files(options: argparse.Namespace) -> list[Path]:
+    """The files of a data directory that features depend on."""
+    return [Path(options.data, name) for name in ("wav.scp", "segments", "utt2spk")]
 
 
 def features(options: argparse.Namespace) -> None:

@@ -4,7 +4,9 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from spkdistill.cli import add_settings, named_path
+from spkdistill.cli import add_settings, named_path, stage
+
+INPUTS = "trials", "utt2spk", "enrol_spk2utt"
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -17,7 +19,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--output", required=True, type=Path, metavar="JSON", help="the metrics; rates are fractions"
     )
-    parser.set_defaults(run=run_metrics)
+    inputs = ["scores", *INPUTS, "spk2gender", "utt2dur"]
+    stage(parser, run_metrics, "metrics.evaluate", inputs, ["output"])
 
     parser = commands.add_parser(
         "paired", help="differences in EER and minDCF between systems on the same trials"
@@ -34,7 +37,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--name", help="of the trial list in the table (the name of its file)")
     add_inputs(parser)
     parser.add_argument("--output", required=True, type=Path, metavar="TSV", help="a row for each pair")
-    parser.set_defaults(run=run_paired)
+    stage(parser, run_paired, "metrics.evaluate", ["pair", *INPUTS], ["output"])
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:

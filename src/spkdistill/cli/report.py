@@ -1,9 +1,10 @@
 """`spkdistill report` and `spkdistill summary`."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
-from spkdistill.cli import add_settings, by_name
+from spkdistill.cli import add_settings, by_name, named_path, stage
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -20,7 +21,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--html", required=True, type=Path, help="the page to write")
     parser.add_argument("--summary", required=True, type=Path, help="the table to write")
-    parser.set_defaults(run=run_report)
+    inputs = ["metrics", "model", "log", "rejected", "manifest", "paired"]
+    stage(parser, run_report, ("report.page", "report.summary"), inputs, ["html", "summary"])
 
     parser = commands.add_parser("summary", help="print a run's summary.tsv as a table")
     parser.add_argument("table", type=Path, metavar="SUMMARY.TSV")
@@ -31,7 +33,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def named(parser: argparse.ArgumentParser, option: str, form: str, text: str) -> None:
     """Add an option that takes name=path, several at once and repeatedly."""
-    parser.add_argument(option, nargs="+", action="extend", default=[], metavar=form, help=text)
+    read = partial(named_path, option)
+    parser.add_argument(option, nargs="+", action="extend", default=[], type=read, metavar=form, help=text)
 
 
 def run_report(options: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from spkdistill.cli import at_least
+from spkdistill.cli import at_least, by_name, stage
 from spkdistill.errors import ConfigError
 
 
@@ -22,10 +22,16 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--job", required=True, type=int, help="which shard, from 1")
     parser.add_argument("--jobs", required=True, type=int, help="number of shards")
     parser.add_argument(
-        "--parts", required=True, nargs="+", metavar="PART=ARK,SCP", help="what to write, and where"
+        "--parts",
+        required=True,
+        nargs="+",
+        type=parse_part,
+        metavar="PART=ARK,SCP",
+        help="what to write, and where",
     )
     parser.add_argument("--threads", default=1, type=at_least(1), help="1, since shards run side by side")
-    parser.set_defaults(run=dump)
+    inputs = ["model", "config", "aggregators", "aggregators_config", "views", "features"]
+    stage(parser, dump, "distill.targets", inputs, ["parts"])
 
 
 def dump(options: argparse.Namespace) -> None:
@@ -38,15 +44,15 @@ def dump(options: argparse.Namespace) -> None:
         options.features,
         options.job,
         options.jobs,
-        dict(parse_part(part) for part in options.parts),
+        by_name("--parts", options.parts),
         options.threads,
     )
 
 
-def parse_part(text: str) -> tuple[str, tuple[str, str]]:
-    """(part, (ark, scp)) of PART=ARK,SCP."""
+def parse_part(text: str) -> tuple[str, list[str]]:
+    """(part, [ark, scp]) of PART=ARK,SCP."""
     part, _, paths = text.partition("=")
     ark, comma, scp = paths.partition(",")
     if not (part and ark and comma and scp):
         raise ConfigError(f"--parts {text}: expected PART=ARK,SCP")
-    return part, (ark, scp)
+    return part, [ark, scp]

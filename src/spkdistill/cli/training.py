@@ -1,9 +1,12 @@
 """`spkdistill train | aggregators`: teachers, students, and the aggregators of a teacher."""
 
 import argparse
+from functools import partial
 
-from spkdistill.cli import add_settings, parse_settings
-from spkdistill.errors import ConfigError
+from spkdistill.cli import add_settings, by_name, named_path, parse_settings, stage
+
+INPUTS = "views", "speakers", "features"
+OUTPUTS = "model", "config", "log"
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -20,10 +23,15 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     add_inputs(parser)
     parser.add_argument(
-        "--targets", nargs="*", default=[], metavar="PART=SCP", help="cached targets of the views"
+        "--targets",
+        nargs="*",
+        default=[],
+        type=partial(named_path, "--targets"),
+        metavar="PART=SCP",
+        help="cached targets of the views",
     )
     add_outputs(parser)
-    parser.set_defaults(run=train)
+    stage(parser, train, "training.networks", [*INPUTS, "targets"], OUTPUTS)
 
     parser = commands.add_parser("aggregators", help="train the aggregators of a teacher's frame layers")
     parser.add_argument("--teacher", required=True, metavar="FILE", help="the teacher's model.safetensors")
@@ -31,7 +39,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_settings(parser)
     add_inputs(parser)
     add_outputs(parser)
-    parser.set_defaults(run=aggregators)
+    stage(parser, aggregators, "training.aggregators", ["teacher", "teacher_config", *INPUTS], OUTPUTS)
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +70,7 @@ def train(options: argparse.Namespace) -> None:
         options.settings,
         options.feature_settings,
         Inputs(options.views, options.speakers, options.features),
-        dict(map(part_and_scp, options.targets)),
+        by_name("--targets", options.targets),
         options.seed,
         options.name,
         options.work,
@@ -84,11 +92,3 @@ def aggregators(options: argparse.Namespace) -> None:
         options.work,
         Outputs(options.model, options.config, options.log),
     )
-
-
-def part_and_scp(text: str) -> tuple[str, str]:
-    """The two sides of PART=SCP."""
-    part, separator, scp = text.partition("=")
-    if not (part and separator and scp):
-        raise ConfigError(f"--targets: expected PART=SCP, found {text!r}")
-    return part, scp

@@ -2,7 +2,7 @@
 
 import argparse
 
-from spkdistill.cli import add_settings
+from spkdistill.cli import add_settings, stage
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -17,7 +17,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--output", required=True, metavar="TSV", help="views.tsv to write")
     parser.add_argument("--speakers", required=True, metavar="FILE", help="list of speakers to write")
     parser.add_argument("--rejected", required=True, metavar="TSV", help="utterances without views, to write")
-    parser.set_defaults(run=views)
+    stage(parser, views, "views", ["num_frames", "utt2spk"], ["output", "speakers", "rejected"])
 
 
 def views(options: argparse.Namespace) -> None:
