@@ -24,7 +24,7 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
-    start_run(f"results/{RUN}", config, workflow.configfiles)
+    start_run(f"results/{RUN}", config, workflow.main_snakefile, workflow.configfiles)
 
 
 # Everything is a target, not the report alone: an artifact that was deleted comes back.

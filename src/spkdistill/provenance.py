@@ -37,9 +37,15 @@ class Stage:
     writes: list[Path]  # or may write
 
 
-def start_run(run_folder: str | Path, config: Mapping[str, Any], config_files: Iterable[str | Path]) -> None:
+def start_run(
+    run_folder: str | Path,
+    config: Mapping[str, Any],
+    snakefile: str | Path,
+    config_files: Iterable[str | Path],
+) -> None:
     """Write `run.json`, which makes a folder that of a run: its stages leave records."""
-    write_json(Path(run_folder, RUN_FILE), {"config_files": list(map(str, config_files)), "config": config})
+    files = {"snakefile": str(snakefile), "config_files": list(map(str, config_files))}
+    write_json(Path(run_folder, RUN_FILE), {**files, "config": config})
 
 
 def run_of(path: str | Path) -> Path | None:
@@ -118,20 +124,18 @@ class Records:
             self.folders[path.parent] = read_records(path.parent)
         return self.folders[path.parent].get(path.name)
 
-    def checked_digest(self, path: Path) -> str:
-        """A file's SHA-256, read from its record if size and time of change are those of the record.
-
-        DataError if the file has a record and other bytes.
-        """
+    def digest(self, path: Path) -> str:
+        """A file's SHA-256, read from its record if size and time of change are those of the record."""
         found = self.of(path)
-        if found is None:
-            return sha256(path)
-        where, record = found
-        expected = record["outputs"][path.name]
-        if signature(path) == {key: expected[key] for key in ("bytes", "modified")}:
-            return expected["sha256"]
-        digest = sha256(path)
-        if digest != expected["sha256"]:
+        if found and unchanged(path, output := found[1]["outputs"][path.name]):
+            return output["sha256"]
+        return sha256(path)
+
+    def checked_digest(self, path: Path) -> str:
+        """`digest`; DataError if the file has a record and other bytes."""
+        digest, found = self.digest(path), self.of(path)
+        if found and digest != found[1]["outputs"][path.name]["sha256"]:
+            where, record = found
             raise DataError(
                 f"{path}: not the bytes that `spkdistill {record['command']}` wrote ({where}); "
                 f"`spkdistill doctor --repair {run_of(path)}` removes it, and the next run makes it anew"
@@ -144,17 +148,31 @@ def read_records(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
     found: dict[str, tuple[Path, dict[str, Any]]] = {}
     for path in sorted((folder / FOLDER).glob("*.json")):
         record = read_json(path)
-        if not isinstance(record, dict) or not record.keys() >= RECORD_KEYS:
-            raise DataError(f"{path}: damaged; remove it with `spkdistill doctor --repair {run_of(path)}`")
+        if not is_record(record):
+            raise DataError(f"{path}: damaged; `spkdistill doctor --repair {run_of(path)}` removes it")
         found |= dict.fromkeys(record["outputs"], (path, record))
     return found
 
 
-RECORD_KEYS = {"command", "arguments", "code", "inputs", "outputs", "made_by"}
+def is_record(value: Any) -> bool:
+    """Whether the contents of a JSON file are those of a record."""
+    keys = {"command": str, "arguments": dict, "code": dict, "inputs": dict, "outputs": dict, "started": str}
+    if not isinstance(value, dict) or not all(isinstance(value.get(key), kind) for key, kind in keys.items()):
+        return False
+    written = {"sha256": str, "bytes": int, "modified": int}
+    return "modules" in value["code"] and all(
+        isinstance(output, dict) and all(isinstance(output.get(key), kind) for key, kind in written.items())
+        for output in value["outputs"].values()
+    )
+
+
+def unchanged(path: Path, output: Mapping[str, Any]) -> bool:
+    """Whether a file has the size and time of change of its record, and is taken to be what was written."""
+    return signature(path) == {key: output[key] for key in ("bytes", "modified")}
 
 
 def signature(path: Path) -> dict[str, int]:
-    """Size and time of change (ns): where they are those of the record, the bytes are taken to be so too."""
+    """Size and time of change (ns) of a file."""
     status = path.stat()
     return {"bytes": status.st_size, "modified": status.st_mtime_ns}
 

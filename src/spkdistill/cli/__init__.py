@@ -35,6 +35,7 @@ ROOMS = (
     "report",
     "ark",
     "models",
+    "doctor",
 )
 
 
@@ -42,8 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; errors meant for people become one line on stderr and exit status 1."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options = build_parser().parse_args(arguments)
-        run(options)
+        return run(build_parser().parse_args(arguments)) or 0
     except SpkdistillError as error:
         if "--debug" in arguments:
             raise
@@ -62,16 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int | None:
     """Run the subcommand of parsed arguments; what a stage makes in a run's folder is recorded there."""
     first_process = os.environ.get("RANK", "0") == "0"  # of torchrun's
     if "writes" not in options or not first_process:
-        options.run(options)
-        return
+        return options.run(options)
     from spkdistill.provenance import recorded
 
     with recorded(stage_of(options)):
-        options.run(options)
+        return options.run(options)
 
 
 def final_name(path: str | os.PathLike[str]) -> str:

@@ -1,0 +1,73 @@
+"""`spkdistill doctor`: the state of a run's folder."""
+
+import argparse
+from collections import Counter
+from contextlib import chdir
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spkdistill.cli import build_parser, stage_of
+from spkdistill.errors import DataError
+
+if TYPE_CHECKING:
+    from spkdistill.provenance import Stage
+
+ADVICE = {
+    "damaged": "`--repair` removes them, and the next run makes them anew",
+    "missing": "the next run makes them",
+    "stale": "the next run makes them anew, and what follows from them",
+    "left over": "yours to keep or remove",
+}
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add `doctor`."""
+    parser = commands.add_parser(
+        "doctor", help="what in a run's folder is damaged, missing, stale or left over, and why"
+    )
+    parser.add_argument("run_folder", type=Path, metavar="RESULTS/RUN", help="the folder of a run")
+    parser.add_argument("--quick", action="store_true", help="read only files whose size or time has changed")
+    parser.add_argument("--all", action="store_true", help="list what only follows from something stale, too")
+    parser.add_argument(
+        "--repair", action="store_true", help="remove what is damaged, so that the next run makes it anew"
+    )
+    parser.add_argument(
+        "--accept", nargs="+", type=Path, default=[], metavar="FILE", help="record edited files as they are"
+    )
+    parser.set_defaults(run=doctor)
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Print what is wrong; exit status 1 if anything is."""
+    from spkdistill.doctor import accept, examine, repair
+    from spkdistill.provenance import RUN_FILE
+
+    folder = options.run_folder.resolve()
+    if not (folder / RUN_FILE).is_file():
+        raise DataError(f"{options.run_folder}: no {RUN_FILE}, so no run of this version was started there")
+    for path in options.accept:
+        accept(path)
+        print(f"accepted   {path}")
+    with chdir(folder.parents[1]):
+        findings = list(examine(folder.relative_to(Path.cwd()), options.quick, read_stage))
+        removed = repair(findings) if options.repair else []
+    for kind, path, why in findings:
+        if options.all or kind in ADVICE:
+            print(f"{'removed' if path in removed else kind:10} {path}: {why}")
+    counts = Counter(finding.kind for finding in findings)
+    for kind, advice in ADVICE.items():
+        if counts[kind]:
+            print(f"{counts[kind]} {kind}: {advice}")
+    if counts["to do"]:
+        print(f"{counts['to do']} jobs have not been run yet")
+    if counts["follows"]:
+        print(f"{counts['follows']} more jobs follow from these (--all lists them)")
+    if not findings:
+        print(f"{options.run_folder}: all is well")
+    return int(any(path not in removed for _, path, _ in findings))
+
+
+def read_stage(words: list[str]) -> "Stage | None":
+    """The stage of a command's words; None for a command that is no stage."""
+    options = build_parser().parse_args(words)
+    return stage_of(options) if "writes" in options else None
