@@ -182,6 +182,7 @@ def simple_commands(line: str) -> Iterator[list[str]]:
 def pending(plan: Plan, records: Sequence[Record], reported: set[Path]) -> Iterator[Finding]:
     """Why each stage that Snakemake would run is to be run, a finding for each."""
     made_by = {path: record for record in records for path in record.outputs}
+    waiting = plan.pending | reported
     for stage in plan.stages:
         first = next((path for path in stage.writes if path in plan.pending), stage.writes[0])
         record = made_by.get(first)
@@ -189,10 +190,10 @@ def pending(plan: Plan, records: Sequence[Record], reported: set[Path]) -> Itera
             continue
         if not first.exists():
             yield Finding("missing" if record else "to do", first, "not made yet")
-        elif changes := changes_of(stage, record, plan.pending):
+        elif changes := changes_of(stage, record, waiting):
             yield Finding("stale", first, "; ".join(changes))
         else:
-            cause = next((path for path in stage.reads if path in plan.pending), None)
+            cause = next((path for path in stage.reads if path in waiting), None)
             yield Finding("follows", first, f"follows from {cause}" if cause else "an input is newer")
 
 
