@@ -23,8 +23,21 @@ include: "workflow/rules/metrics.smk"
 include: "workflow/rules/report.smk"
 
 
+if workflow.is_main_process and (line := records.notice(RUN)):
+    logger.warning(line)
+
+
 onstart:
+    records.begin(RUN, workflow.rundir)
     start_run(f"results/{RUN}", config, workflow.main_snakefile, workflow.configfiles)
+
+
+onsuccess:
+    records.succeed(RUN)
+
+
+onerror:
+    records.fail(RUN)
 
 
 # Everything is a target, not the report alone: an artifact that was deleted comes back.

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from spkdistill.codehash import code_hash
 from spkdistill.errors import DataError
-from spkdistill.files import read_json, write_json
+from spkdistill.files import private_parts, read_json, write_json
 from spkdistill.provenance import (
     FOLDER,
     RUN_FILE,
@@ -27,8 +27,8 @@ from spkdistill.provenance import (
     signature,
     unchanged,
 )
+from spkdistill.resume.leftovers import has_writer
 
-PRIVATE = re.compile(r"\..+\.tmp\.(\d+)")  # files.private_name
 NOT_ARTIFACTS = ("logs", "benchmarks", "work", FOLDER, RUN_FILE)
 OPERATORS = "();<>|&"
 
@@ -247,22 +247,11 @@ def left_over(run: Path, plan: Plan) -> Iterator[Finding]:
         inside = path.relative_to(run)
         if not path.is_file() or path in plan.outputs:
             continue
-        if private := PRIVATE.fullmatch(path.name):
-            if not alive(int(private[1])):
+        if private_parts(path):
+            if not has_writer(path):
                 yield Finding("left over", path, "the private file of a process that is gone")
         elif not set(inside.parts) & set(NOT_ARTIFACTS):
             yield Finding("left over", path, "no rule makes it with this config")
-
-
-def alive(process: int) -> bool:
-    """Whether a process of this machine is running."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def repair(findings: Sequence[Finding]) -> list[Path]:

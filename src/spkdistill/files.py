@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from spkdistill.errors import DataError
 
@@ -13,7 +15,23 @@ from spkdistill.errors import DataError
 def private_name(path: str | Path) -> Path:
     """The temporary name, in the same folder, under which this process writes `path`."""
     path = Path(path)
-    return path.with_name(f".{path.name}.tmp.{os.getpid()}")
+    return path.with_name(f".{path.name}.tmp.{socket.gethostname()}.{os.getpid()}")
+
+
+class PrivateParts(NamedTuple):
+    """What a private name is made of."""
+
+    path: Path  # what is being written
+    host: str
+    pid: int
+
+
+def private_parts(path: str | Path) -> PrivateParts | None:
+    """The parts of a name of `private_name`; None where it is another one."""
+    path = Path(path)
+    if match := re.fullmatch(r"\.(.+)\.tmp\.(.+)\.(\d+)", path.name):
+        return PrivateParts(path.with_name(match[1]), match[2], int(match[3]))
+    return None
 
 
 @contextmanager

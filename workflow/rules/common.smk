@@ -1,16 +1,22 @@
 """The checked config, the names that wildcards may take, and the few helpers that rules share."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from spkdistill.cli import stage_code
 from spkdistill.config import calibration_lists, resolve
 from spkdistill.errors import ConfigError
+<<<<<<< HEAD
 from spkdistill.provenance import start_run
+=======
+from spkdistill.resume import processes, records
+>>>>>>> 11f3a0b (spkdistill resume: ends the orphans of an interrupted run, here and on Slurm, unlocks, and goes on)
 
 try:
     config = resolve(config, Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
@@ -19,6 +25,9 @@ except ConfigError as error:
 
 # Jobs find `spkdistill` beside the Python that runs snakemake, here and on a cluster's nodes.
 shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
+
+# By this, `spkdistill resume` finds the jobs of a Snakemake that was killed.
+os.environ[processes.MARK] = os.getcwd()
 
 RUN = config["run"]
 JOBS = range(1, config["shards"] + 1)

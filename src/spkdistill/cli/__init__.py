@@ -9,7 +9,6 @@ import importlib
 import json
 import math
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from spkdistill import __version__
 from spkdistill.codehash import code_hash
 from spkdistill.errors import ConfigError, SpkdistillError
+from spkdistill.files import private_parts
 
 if TYPE_CHECKING:
     from spkdistill.provenance import Stage
@@ -36,6 +36,7 @@ ROOMS = (
     "ark",
     "models",
     "doctor",
+    "resume",
 )
 
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; errors meant for people become one line on stderr and exit status 1."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        return run(build_parser().parse_args(arguments)) or 0
+        return run(parse(arguments)) or 0
     except SpkdistillError as error:
         if "--debug" in arguments:
             raise
@@ -73,10 +74,21 @@ def run(options: argparse.Namespace) -> int | None:
         return options.run(options)
 
 
-def final_name(path: str | os.PathLike[str]) -> str:
+def final_name(path: str) -> str:
     """The name that a person knows a file by: that of an output, where `path` is its private name."""
-    folder, name = os.path.split(os.fspath(path))
-    return os.path.join(folder, re.sub(r"^\.(.+)\.tmp\.\d+$", r"\1", name))
+    parts = private_parts(path)
+    return str(parts.path) if parts else path
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of a subcommand; one whose defaults have `unknown` is given there what it does not know."""
+    parser = build_parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if hasattr(options, "unknown"):
+        options.unknown = unknown
+    elif unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
 
 
 def build_parser() -> argparse.ArgumentParser:
