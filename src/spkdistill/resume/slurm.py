@@ -17,7 +17,7 @@ GRACE = 300  # seconds; Slurm itself goes from SIGTERM to SIGKILL after its Kill
 
 
 def end_slurm_jobs() -> Iterator[str]:
-    """Cancel the jobs of the runs of the working directory and wait for their end; yields a line that says so."""
+    """Cancel the jobs of runs of the working directory, wait for their end, and yield a line that says so."""
     if not (shutil.which("squeue") and (names := job_names())):
         return
     queued = sorted(names.intersection(slurm("squeue", "--me", "--noheader", "--format=%j").split()))
