@@ -4,8 +4,6 @@ Damage is what the records of provenance.py tell, and every file is read for it.
 asked of Snakemake, by a dry run; the records then say which setting, code or input has changed since.
 """
 
-import os
-import re
 import shlex
 import subprocess
 import sys
@@ -259,7 +257,7 @@ def repair(findings: Sequence[Finding]) -> list[Path]:
     removed = [
         finding.path
         for finding in findings
-        if finding.kind == "damaged" or (finding.kind == "left over" and PRIVATE.fullmatch(finding.path.name))
+        if finding.kind == "damaged" or (finding.kind == "left over" and private_parts(finding.path))
     ]
     for path in removed:
         path.unlink(missing_ok=True)

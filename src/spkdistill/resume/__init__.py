@@ -1,6 +1,7 @@
 """Going on after anything: what an interrupted run left behind is cleared away, and it is run again."""
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from itertools import chain
@@ -29,16 +30,18 @@ def resume(arguments: Sequence[str], folder: Path, lost_host: str | None) -> Non
             raise SpkdistillError(f"{Path.cwd()}: no interrupted run is recorded; give snakemake's arguments")
         arguments, folder = runs[-1].arguments, Path(runs[-1].folder)
 
+    if "--rerun-incomplete" not in arguments:
+        arguments = ["--rerun-incomplete", *arguments]
     unlocking = unlock([*SNAKEMAKE, "--unlock", *arguments], folder)
     for done in chain(end_slurm_jobs(), end_orphans(), remove_private_files(), unlocking):
         print(f"resume: {done}", flush=True)
     for run in runs:
         run.end()
 
-    print(f"resume: snakemake --rerun-incomplete {' '.join(arguments)}", flush=True)
+    print(f"resume: snakemake {shlex.join(arguments)}", flush=True)
     os.chdir(folder)
     os.environ.pop(MARK, None)
-    os.execv(SNAKEMAKE[0], [*SNAKEMAKE, "--rerun-incomplete", *arguments])
+    os.execv(SNAKEMAKE[0], [*SNAKEMAKE, *arguments])
 
 
 def refuse_what_runs(runs: Sequence[Run], lost_host: str | None) -> None:

@@ -18,29 +18,24 @@ REST = 900  # seconds
 
 def remove_private_files() -> Iterator[str]:
     """Remove what dead processes of stages were writing; yields lines that say so."""
-    removed = kept = size = 0
-    for path in (path for folder in WRITTEN for path in Path(folder).rglob(".*.tmp.*")):
-        parts = private_parts(path)
-        if parts is None:
-            continue
-        with suppress(FileNotFoundError):
-            status = path.stat()
-            if has_writer(parts.host, parts.pid, status.st_mtime):
-                kept += 1
-            else:
-                path.unlink()
-                removed, size = removed + 1, size + status.st_size
-    if removed:
-        yield f"removed {removed} half-written files, {size:,} bytes"
-    if kept:
-        yield f"left {kept} files that a process may be writing"
+    found = [path for folder in WRITTEN for path in Path(folder).rglob(".*") if private_parts(path)]
+    left = [path for path in found if not has_writer(path)]
+    size = sum(path.stat().st_size for path in left)
+    for path in left:
+        path.unlink()
+    if left:
+        yield f"removed {len(left)} half-written files, {size:,} bytes"
+    if len(found) > len(left):
+        yield f"left {len(found) - len(left)} files that a process may be writing"
 
 
-def has_writer(host: str, pid: int, changed: float) -> bool:
-    """Whether a process may be writing a private file, which was changed at the time `changed`.
+def has_writer(path: Path) -> bool:
+    """Whether a process may be writing a file with a private name.
 
-    Of another host's processes nothing is known: a file of one is taken to be left once it has rested.
+    Of another host's processes nothing is known: a file of one is taken to be abandoned once it has rested.
     """
+    _, host, pid = private_parts(path)
+    changed = path.stat().st_mtime
     if host != socket.gethostname():
         return time.time() - changed < REST
     with suppress(psutil.NoSuchProcess):
