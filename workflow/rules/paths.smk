@@ -186,6 +186,18 @@ def scoring_files(w, input):
     )
 
 
+def shard_options(w):
+    """The options that name a shard of a trial list; none where one job scores it."""
+    jobs = config["trials"][w.trials]["shards"]
+    return f"--job {w.shard[1:]} --jobs {jobs}" if w.shard else ""
+
+
+def score_shards(w, name):
+    """Files of the shards of a trial list's scores; `name` has a place for the shard."""
+    jobs = range(1, config["trials"][w.trials]["shards"] + 1)
+    return expand(f"results/{RUN}/scores/{w.model}/{w.backend}/{w.trials}/{name}", job=jobs)
+
+
 def adapt_files(w):
     """The index, and then the archives, of the embeddings that a back-end is adapted to."""
     adapted = config["backends"][w.backend]["adapt_set"]
