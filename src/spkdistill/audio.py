@@ -141,8 +141,7 @@ def open_bytes(location: str, allow_pipes: bool) -> Iterator[BinaryIO]:
     if location.endswith("|"):
         yield io.BytesIO(run_pipe(location, allow_pipes))
         return
-    entry = re.fullmatch(r"(.+):(\d{1,18})", location)
-    path, offset = (entry[1], int(entry[2])) if entry else (location, 0)
+    path, offset = split_offset(location)
     try:
         file = open(path, "rb", buffering=0)  # noqa: SIM115  unbuffered: libsndfile reads on from its position
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -153,6 +152,12 @@ def open_bytes(location: str, allow_pipes: bool) -> Iterator[BinaryIO]:
         except OSError:
             raise DataError(f"{location}: the offset lies outside the file") from None
         yield file
+
+
+def split_offset(location: str) -> tuple[str, int]:
+    """The file of a location that is no command, and the byte at which the recording begins there."""
+    entry = re.fullmatch(r"(.+):(\d{1,18})", location)
+    return (entry[1], int(entry[2])) if entry else (location, 0)
 
 
 def run_pipe(location: str, allow_pipes: bool) -> bytes:

@@ -6,6 +6,7 @@ this package, those inside functions too, so that the hash covers what the stage
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -21,22 +22,39 @@ def code_hash(*modules: str) -> str:
         module = waiting.pop()
         if module not in found:
             found.add(module)
-            waiting.extend(imported_modules(module))
+            waiting.extend(parsed(module)[1])
     digest = hashlib.blake2b(digest_size=8)
     for module in sorted(found):
-        digest.update(f"{module}\0{syntax(module)}\0".encode())
+        digest.update(f"{module}\0{parsed(module)[0]}\0".encode())
     return digest.hexdigest()
 
 
 @cache
-def syntax(module: str) -> str:
-    """The module's syntax tree as text, without docstrings and positions."""
+def parsed(module: str) -> tuple[str, frozenset[str]]:
+    """A module's syntax tree as text, without docstrings and positions, and its imports of this package."""
     tree = ast.parse(source_file(module).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    names: set[str] = set()
+    for node in statements(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and is_docstring(body[0]):
+        if body and is_docstring(body[0]):
             del body[0]
-    return ast.dump(tree)
+    own = (name for name in names if name.startswith(f"{PACKAGE}."))
+    return ast.dump(tree), frozenset(name for name in own if source_file(name).exists())
+
+
+def statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """A tree and every statement in it, at any depth; expressions, most of a tree, are left out."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting += getattr(node, block, [])
 
 
 def is_docstring(node: ast.AST) -> bool:
@@ -46,19 +64,6 @@ def is_docstring(node: ast.AST) -> bool:
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
     )
-
-
-@cache
-def imported_modules(module: str) -> frozenset[str]:
-    """The modules of this package that `module` imports, at any depth of its syntax tree."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source_file(module).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return frozenset(name for name in names if name.startswith(f"{PACKAGE}.") and source_file(name).exists())
 
 
 def source_file(module: str) -> Path:

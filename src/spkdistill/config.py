@@ -27,7 +27,8 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     config = copy.deepcopy(dict(config))
     share_training(config)
     give_every_objective(config)
-    check_against(config, yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
+    check_against(config, yaml.load(Path(schema).read_text(encoding="utf-8"), loader))
     check_names(config)
     check_trials(config)
     check_values(config)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from spkdistill.arks import ArkReader, ArkWriter, read_archive, read_matrix, read_vector, write_vector
+from spkdistill.backend import llr
 from spkdistill.backend.adapt import adapt_plda
 from spkdistill.backend.llr import plda_pairs, plda_space
 from spkdistill.backend.plda import read_plda, smooth, train_plda, write_plda
@@ -447,3 +448,62 @@ def test_recordings_are_clustered_by_speaker(corpus):
     (folder / "reco2num").write_text("other 3\n")
     with pytest.raises(DataError, match="expected the number of speakers of r"):
         run("diarize", *inputs, *known, *outputs)
+
+
+NORM = ("--score-norm", "as", "--cohort-top", 3)
+
+
+def score_shard(folder, files, shard="", *more) -> None:
+    inputs = ["--embeddings", folder / "xvector.scp", "--trials", folder / "trials", "--max-rejected", 0.1]
+    outputs = ["--output", folder / f"scores{shard}", "--rejected", folder / f"rejected{shard}.tsv"]
+    run("score", *inputs, *files, *outputs, *more)
+
+
+def score_in_shards(folder, files, jobs) -> None:
+    """The shards in some order, and then the merge."""
+    for job in np.random.default_rng(jobs).permutation(jobs) + 1:
+        score_shard(folder, files, f".{job}", "--job", job, "--jobs", jobs)
+    parts = [
+        *("--scores-parts", *(folder / f"scores.{job}" for job in range(1, jobs + 1))),
+        *("--rejected-parts", *(folder / f"rejected.{job}.tsv" for job in range(1, jobs + 1))),
+    ]
+    run("merge-scores", *parts, "--output", folder / "merged", "--rejected", folder / "merged.tsv")
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("kind", [COSINE, PLDA], ids=lambda kind: kind["kind"])
+@pytest.mark.parametrize("norm", [(), NORM], ids=["plain", "asnorm"])
+@pytest.mark.parametrize("dense", [0, 10**6], ids=["row by row", "by matrix products"])
+def test_merged_shards_are_the_bytes_of_one_job(corpus, monkeypatch, jobs, kind, norm, dense):
+    folder, vectors = corpus
+    monkeypatch.setattr(llr, "DENSE", dense)
+    monkeypatch.setattr(llr, "BLOCK_PAIRS", 100)  # several blocks
+    monkeypatch.setattr("spkdistill.backend.score_norm.BLOCK_PAIRS", 10)
+    lines = (folder / "trials").read_text().splitlines()[: 400 if jobs < 1000 else 40]
+    lines[5:5] = ["s00-0 nobody nontarget", "nobody s00-0 nontarget"]
+    (folder / "trials").write_text("\n".join(lines) + "\n")
+    options = [*norm, *cohort(folder, vectors, ["s08", "s09", "s10", "s11"])] if norm else []
+    files = [*train(folder, kind), *options]
+    score_shard(folder, files)
+    jobs = min(jobs, 2 * len(lines))
+    score_in_shards(folder, files, jobs)
+    assert len((folder / "scores").read_text().splitlines()) == len(lines) - 2
+    assert (folder / "merged").read_bytes() == (folder / "scores").read_bytes()
+    assert (folder / "merged.tsv").read_bytes() == (folder / "rejected.tsv").read_bytes()
+
+
+def test_the_share_of_trials_without_a_score_is_of_the_whole_list(corpus):
+    folder, _ = corpus
+    files = train(folder, COSINE)
+    (folder / "trials").write_text("nobody s00-0 target\n" + "s00-0 s01-1 nontarget\n" * 19)
+    score_shard(folder, files, ".1", "--job", 1, "--jobs", 10)
+    assert (folder / "scores.1").read_text().split()[:2] == ["s00-0", "s01-1"]
+    (folder / "trials").write_text("nobody s00-0 target\n" * 3 + "s00-0 s01-1 nontarget\n" * 17)
+    with pytest.raises(DataError, match="3 of 20 trials have no score"):
+        score_shard(folder, files, ".9", "--job", 9, "--jobs", 10)
+
+
+def test_a_shard_beyond_the_last_is_refused(corpus):
+    folder, _ = corpus
+    with pytest.raises(ConfigError, match="shard 3 of 2"):
+        score_shard(folder, train(folder, COSINE), "", "--job", 3, "--jobs", 2)

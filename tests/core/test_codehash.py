@@ -21,8 +21,7 @@ def package(tmp_path, monkeypatch) -> Path:
 
 
 def forget() -> None:
-    codehash.syntax.cache_clear()
-    codehash.imported_modules.cache_clear()
+    codehash.parsed.cache_clear()
 
 
 def hash_after(edit) -> str:

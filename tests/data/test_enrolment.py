@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from data_files import UTTERANCES, read_lines, write_lines, write_wav
+from data_files import UTTERANCES, prepare_set, read_lines, write_lines, write_wav
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +15,6 @@ from spkdistill.data.enrolment import (
     select_utterances,
     write_models,
 )
-from spkdistill.data.prepare import prepare
 from spkdistill.data.trials import DrawSettings, draw_trials, read_trials
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_tsv
@@ -142,8 +141,7 @@ def run(corpus, tmp_path, monkeypatch):
             "limit_speakers": None,
             "trials": ["trials"],
         }
-        prepare(settings | changes, 0, 0.5, False, [], "out")
-        return Path("out")
+        return prepare_set(settings | changes)
 
     return prepared
 

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from data_files import UTTERANCES, read_lines, write_lines, write_wav
+from data_files import UTTERANCES, prepare_set, read_lines, write_lines, write_wav
 
 from spkdistill.cli import main
 from spkdistill.data.kaldi import read
-from spkdistill.data.prepare import prepare
 from spkdistill.errors import DataError
 from spkdistill.files import read_tsv
 
@@ -19,7 +18,9 @@ def run(corpus, tmp_path, monkeypatch):
     """Prepare the corpus with some settings changed; returns the written directory."""
     monkeypatch.chdir(tmp_path)
 
-    def prepared(max_rejected: float = 0.5, allow_pipes: bool = False, **changes) -> Path:
+    def prepared(
+        max_rejected=0.5, allow_pipes=False, allow_outside=False, jobs=2, output="out", **changes
+    ) -> Path:
         settings = {
             "corpus": "kaldi",
             "channel": -1,
@@ -29,8 +30,7 @@ def run(corpus, tmp_path, monkeypatch):
             "limit_speakers": None,
             "trials": ["trials"],
         }
-        prepare(settings | changes, 0, max_rejected, allow_pipes, [], "out")
-        return Path("out")
+        return prepare_set(settings | changes, max_rejected, allow_pipes, allow_outside, jobs, output)
 
     return prepared
 
@@ -62,7 +62,7 @@ def test_sound_corpus_is_whole(corpus, run):
 def test_paths_lead_from_the_working_directory(run, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    location = read(run(root="..")).utterances[0].location
+    location = read(run(root="..", jobs=1)).utterances[0].location
     assert location == "../audio/a1-0.wav"
     assert soundfile.info(location).frames == 8000
 
@@ -202,7 +202,10 @@ def test_command_line_ends_with_one_line(corpus, tmp_path, monkeypatch, capsys, 
         "limit_speakers": None,
         "trials": {"trials": None},
     }
+    headers = ["--job", "1", "--jobs", "1", "--output", "headers"]
+    assert main(["inspect", "--settings", json.dumps(settings), *headers]) == 0
     arguments = ["prepare", "--settings", json.dumps(settings), "--seed", "0", "--max-rejected", "0.01"]
+    arguments += ["--headers", "headers"]
     assert main([*arguments, "--output-dir", "out"]) == 0
     edit(corpus / "utt2spk", "b2-0 b2\n", "b2-0 b2\nb2-0 b2\n")
     capsys.readouterr()

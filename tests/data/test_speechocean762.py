@@ -1,11 +1,10 @@
 """speechocean762 as OpenSLR distributes it, in small, and a copy prepared into other parts."""
 
 import pytest
-from data_files import read_lines, write_lines, write_wav
+from data_files import prepare_set, read_lines, write_lines, write_wav
 
 from spkdistill.data.corpora.speechocean762 import SpeechOcean762Settings, load
 from spkdistill.data.kaldi import read
-from spkdistill.data.prepare import prepare
 from spkdistill.errors import DataError
 
 PARTS = {"train": {"0001": "m", "0005": "f"}, "test": {"0003": "f", "0024": "f"}}
@@ -43,7 +42,7 @@ def settings_for(**changes) -> dict:
 
 def test_distributed_part_gets_prefixed_ids_and_paths(distributed):
     draw = {"enrol_utterances": 1, "targets_per_speaker": None, "nontargets_per_speaker": 1, "same_sex": 0.0}
-    prepare(settings_for(part="test", trials={"trials": draw}), 0, 0.0, False, [], "out")
+    prepare_set(settings_for(part="test", trials={"trials": draw}), max_rejected=0.0)
     data = read("out")
     assert data.utt2spk == {
         "so0003-000030011": "so0003",
@@ -77,7 +76,7 @@ def test_models_beside_a_part_s_trials_have_the_prefixed_ids(distributed):
     trials = ["m so0003-000030035 target", "m so0024-000240011 nontarget"]
     write_lines(distributed / "test" / "trials", trials)
     write_lines(distributed / "test" / "trials.enrol", models)
-    prepare(settings_for(part="test", trials=["trials"]), 0, 0.0, False, [], "out")
+    prepare_set(settings_for(part="test", trials=["trials"]), max_rejected=0.0)
     assert read_lines(distributed.parent / "out" / "trials") == trials
     assert read_lines(distributed.parent / "out" / "trials.enrol") == models
 

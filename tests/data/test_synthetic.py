@@ -56,7 +56,8 @@ def synthesise_all(folder, jobs: int, **changes) -> dict[str, np.ndarray]:
     spoken = {}
     for job in range(1, jobs + 1):
         scp = folder / f"wav.{job}.scp"
-        synthesise_shard(build(**changes), 0, job, jobs, folder / f"wav.{job}.ark", scp)
+        ark, headers = folder / f"wav.{job}.ark", folder / f"headers.{job}.tsv"
+        synthesise_shard(build(**changes), 0, job, jobs, ark, scp, headers)
         spoken |= {key: samples for key, (rate, samples) in load_scp(str(scp)).items()}
     return spoken
 
@@ -154,8 +155,10 @@ def test_prepared_set_has_speakers_sexes_durations_and_trials(tmp_path, monkeypa
     settings = ["--settings", json.dumps(settings_for()), "--seed", "0"]
     for job in "12":
         outputs = ["--ark", f"data/wav.{job}.ark", "--scp", f"data/wav.{job}.scp"]
+        outputs += ["--headers", f"data/headers.{job}.tsv"]
         assert main(["synthesise", *settings, "--job", job, "--jobs", "2", *outputs]) == 0
     shards = ["--wav-scp", "data/wav.1.scp", "data/wav.2.scp"]
+    shards += ["--headers", "data/headers.1.tsv", "data/headers.2.tsv"]
     assert main(["prepare", *settings, "--max-rejected", "0", *shards, "--output-dir", "data"]) == 0
     data = read("data")
     assert list(data.spk2gender.values()) == ["f", "f", "m", "m"]
@@ -167,7 +170,8 @@ def test_prepared_set_has_speakers_sexes_durations_and_trials(tmp_path, monkeypa
 
 
 def test_missing_shard_is_noticed(tmp_path):
-    synthesise_shard(build(), 0, 1, 2, tmp_path / "wav.1.ark", tmp_path / "wav.1.scp")
+    outputs = [tmp_path / name for name in ("wav.1.ark", "wav.1.scp", "headers.1.tsv")]
+    synthesise_shard(build(), 0, 1, 2, *outputs)
     with pytest.raises(DataError, match=r"see syn-eval-m0000-000.*all shards"):
         load(build(), [tmp_path / "wav.1.scp"])
 
@@ -184,4 +188,4 @@ def test_missing_shard_is_noticed(tmp_path):
 )
 def test_impossible_settings_are_refused(tmp_path, changes, message):
     with pytest.raises(ConfigError, match=message):
-        synthesise_shard(build(**changes), 0, 1, 1, tmp_path / "ark", tmp_path / "scp")
+        synthesise_shard(build(**changes), 0, 1, 1, tmp_path / "ark", tmp_path / "scp", tmp_path / "tsv")

@@ -5,6 +5,7 @@ rule synthesise:
     output:
         ark="results/{run}/data/{set}/wav.{job}.ark",
         scp="results/{run}/data/{set}/wav.{job}.scp",
+        headers="results/{run}/data/{set}/headers.{job}.tsv",
     log:
         "results/{run}/logs/synthesise/{set}.{job}.log",
     benchmark:
@@ -24,7 +25,33 @@ rule synthesise:
         "Synthesising speech for {wildcards.set}, shard {wildcards.job}"
     shell:
         "spkdistill synthesise --settings {params.settings:q} --seed {params.seed}"
-        " --job {wildcards.job} --jobs {params.jobs} --ark {output.ark} --scp {output.scp} > {log} 2>&1"
+        " --job {wildcards.job} --jobs {params.jobs}"
+        " --ark {output.ark} --scp {output.scp} --headers {output.headers} > {log} 2>&1"
+
+
+rule inspect:
+    input:
+        corpus_files,
+    output:
+        "results/{run}/data/{set}/headers.{job}.tsv",
+    log:
+        "results/{run}/logs/inspect/{set}.{job}.log",
+    benchmark:
+        "results/{run}/benchmarks/inspect/{set}.{job}.tsv"
+    wildcard_constraints:
+        set=named(name for name in config["sets"] if not is_synthetic(name)),
+    conda:
+        "../../envs/spkdistill.yaml"
+    params:
+        settings=lambda w: as_json({**config["sets"][w.set], "trials": {}}),
+        allowed=allowed_options,
+        jobs=config["shards"],
+        code=stage_code("inspect"),
+    message:
+        "Reading the headers of {wildcards.set}, shard {wildcards.job}"
+    shell:
+        "spkdistill inspect --settings {params.settings:q} --job {wildcards.job} --jobs {params.jobs}"
+        " {params.allowed} --output {output} > {log} 2>&1"
 
 
 # A rule for each set, because each has trial lists of its own.
@@ -39,6 +66,7 @@ for name, settings in config["sets"].items():
                 if is_synthetic(name)
                 else []
             ),
+            headers=of_run("results/{run}/data/{set}/headers.{job}.tsv", set=name, job=JOBS),
             source=source_files(name),
         output:
             data_files(name),
@@ -70,12 +98,13 @@ for name, settings in config["sets"].items():
             f"Preparing the data directory of {name}"
         shell:
             "spkdistill prepare --settings {params.settings:q} --seed {params.seed} --max-rejected {params.share}"
-            " {params.pipes} {params.wav_scp} {input.scps} --output-dir {params.directory} > {log} 2>&1"
+            " {params.pipes} {params.wav_scp} {input.scps} --headers {input.headers} --output-dir {params.directory} > {log} 2>&1"
 
 
 rule data:
     input:
         artifacts(rules.synthesise, set=filter(is_synthetic, config["sets"])),
+        artifacts(rules.inspect, set=[name for name in config["sets"] if not is_synthetic(name)]),
         *(artifacts(getattr(rules, f"prepare_{name}")) for name in config["sets"]),
     message:
         "The data directories and trial lists are there"

@@ -6,16 +6,32 @@ def is_synthetic(set):
     return config["sets"][set]["corpus"] == "synthetic"
 
 
+CORPUS_FILES = ["wav.scp", "utt2spk", "spk2utt", "utt2dur", "segments", "spk2gender"]
+
+
 def source_files(set):
     """The files of a user's corpus that say what is in it; a change in them prepares the set again."""
+    lists = [file for name in config["sets"][set]["trials"] for file in (name, f"{name}.enrol")]
+    return [] if is_synthetic(set) else existing(set, [*CORPUS_FILES, *lists])
+
+
+def corpus_files(w):
+    """Those that say what recordings there are."""
+    return existing(w.set, CORPUS_FILES)
+
+
+def existing(set, names):
+    """The files of a user's corpus that are there."""
     settings = config["sets"][set]
-    if is_synthetic(set):
-        return []
     directory = Path(settings["directory"])
-    names = ["wav.scp", "utt2spk", "spk2utt", "utt2dur", "segments", "spk2gender"]
-    names += [file for name in settings["trials"] for file in (name, f"{name}.enrol")]
     paths = [folder / name for folder in (directory, directory / settings.get("part", "")) for name in names]
     return sorted({path for path in paths if path.exists()})
+
+
+def allowed_options(w):
+    """What the config allows to a wav.scp."""
+    keys = ("allow_pipes", "allow_outside")
+    return [f"--{key.replace('_', '-')}" for key in keys if config["data"][key]]
 
 
 def enrols_models(set, name):
@@ -184,6 +200,18 @@ def scoring_files(w, input):
         + options(COHORT_OPTIONS, input.cohort)
         + options(["enrol-spk2utt"], input.models)
     )
+
+
+def shard_options(w):
+    """The options that name a shard of a trial list; none where one job scores it."""
+    jobs = config["trials"][w.trials]["shards"]
+    return f"--job {w.shard[1:]} --jobs {jobs}" if w.shard else ""
+
+
+def score_shards(w, name):
+    """Files of the shards of a trial list's scores; `name` has a place for the shard."""
+    jobs = range(1, config["trials"][w.trials]["shards"] + 1)
+    return expand(f"results/{RUN}/scores/{w.model}/{w.backend}/{w.trials}/{name}", job=jobs)
 
 
 def adapt_files(w):

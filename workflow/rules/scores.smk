@@ -1,6 +1,10 @@
 """Scores of the trial lists, by every model and back-end; those of a fusion are sums of other back-ends' scores."""
 
 
+# One job scores a list, unless it has shards: then `scores.1`, `scores.2`, ... are put together.
+ruleorder: merge_scores > score
+
+
 rule score:
     input:
         backend=backend_files,
@@ -10,26 +14,51 @@ rule score:
         trials=trial_list,
         models=model_files,
     output:
-        scores="results/{run}/scores/{model}/{backend}/{trials}/scores",
-        rejected="results/{run}/scores/{model}/{backend}/{trials}/rejected.tsv",
+        scores="results/{run}/scores/{model}/{backend}/{trials}/scores{shard}",
+        rejected="results/{run}/scores/{model}/{backend}/{trials}/rejected{shard}.tsv",
     log:
-        "results/{run}/logs/score/{model}.{backend}.{trials}.log",
+        "results/{run}/logs/score/{model}.{backend}.{trials}{shard}.log",
     benchmark:
-        "results/{run}/benchmarks/score/{model}.{backend}.{trials}.tsv"
+        "results/{run}/benchmarks/score/{model}.{backend}.{trials}{shard}.tsv"
     wildcard_constraints:
         backend=named(kind_of("backends", "cosine") + kind_of("backends", "plda")),
+        shard=r"(\.\d+)?",
     conda:
         "../../envs/spkdistill.yaml"
     params:
         options=scoring_options,
         files=scoring_files,
+        shard=shard_options,
         share=config["data"]["max_rejected"],
         code=stage_code("score"),
     message:
-        "Scoring {wildcards.trials} with {wildcards.model} and {wildcards.backend}"
+        "Scoring {wildcards.trials}{wildcards.shard} with {wildcards.model} and {wildcards.backend}"
     shell:
-        "spkdistill score {params.files} {params.options} --embeddings {input.scp}"
+        "spkdistill score {params.files} {params.options} {params.shard} --embeddings {input.scp}"
         " --trials {input.trials} --max-rejected {params.share}"
+        " --output {output.scores} --rejected {output.rejected} > {log} 2>&1"
+
+
+rule merge_scores:
+    input:
+        scores=lambda w: score_shards(w, "scores.{job}"),
+        rejected=lambda w: score_shards(w, "rejected.{job}.tsv"),
+    output:
+        scores="results/{run}/scores/{model}/{backend}/{trials}/scores",
+        rejected="results/{run}/scores/{model}/{backend}/{trials}/rejected.tsv",
+    log:
+        "results/{run}/logs/merge/scores.{model}.{backend}.{trials}.log",
+    wildcard_constraints:
+        backend=named(kind_of("backends", "cosine") + kind_of("backends", "plda")),
+        trials=named(name for name, settings in config["trials"].items() if settings["shards"] > 1),
+    conda:
+        "../../envs/spkdistill.yaml"
+    params:
+        code=stage_code("merge-scores"),
+    message:
+        "Merging the scores of {wildcards.trials} with {wildcards.model} and {wildcards.backend}"
+    shell:
+        "spkdistill merge-scores --scores-parts {input.scores} --rejected-parts {input.rejected}"
         " --output {output.scores} --rejected {output.rejected} > {log} 2>&1"
 
 
@@ -88,7 +117,7 @@ rule fuse:
 
 rule scores:
     input:
-        artifacts(rules.score, model=MODELS, backend=config["backends"], trials=MEASURED),
+        artifacts(rules.score, model=MODELS, backend=config["backends"], trials=MEASURED, shard=""),
         artifacts(rules.calibrate, model=MODELS, backend=kind_of("backends", "fusion")),
     message:
         "The scores are there"

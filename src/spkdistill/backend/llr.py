@@ -30,9 +30,13 @@ class PairScores:
     test_terms: np.ndarray  # (S, T), one row for each number of utterances that occurs
     size: np.ndarray  # (E,) of 0..S-1
 
-    def of(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """The scores, (trials,), of the pairs of rows (first, second)."""
-        products = pair_products(self.left, self.right, first, second)
+    def of(self, first: np.ndarray, second: np.ndarray, listed: int | None = None) -> np.ndarray:
+        """The scores, (trials,), of the pairs of rows (first, second).
+
+        `listed` is the length of the list that these trials are a part of: each has the score, to
+        the last bit, that it has with the whole list.
+        """
+        products = pair_products(self.left, self.right, first, second, listed)
         products += self.enrol_term[first]
         products += self.test_terms[self.size[first], second]
         return products
@@ -101,15 +105,19 @@ def blocks(rows: int) -> Iterator[slice]:
     return (slice(first, first + BLOCK_ROWS) for first in range(0, rows, BLOCK_ROWS))
 
 
-def pair_products(left: np.ndarray, right: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def pair_products(
+    left: np.ndarray, right: np.ndarray, first: np.ndarray, second: np.ndarray, listed: int | None = None
+) -> np.ndarray:
     """The scalar products left[first] . right[second], (trials,), of rows of (E, D) and (T, D)."""
-    if len(left) * len(right) > DENSE * len(first):
+    if len(left) * len(right) > DENSE * (len(first) if listed is None else listed):
         return sparse_products(left, right, first, second)
     order = np.argsort(first, kind="stable")
     rows = max(1, BLOCK_PAIRS // len(right))
     bounds = np.searchsorted(first[order], np.arange(0, len(left) + rows, rows))
     products = np.empty(len(first))
     for block, (start, stop) in enumerate(pairwise(bounds)):
+        if start == stop:
+            continue
         pairs = left[block * rows : (block + 1) * rows] @ right.T
         chosen = order[start:stop]
         products[chosen] = pairs[first[chosen] - block * rows, second[chosen]]

@@ -45,7 +45,7 @@ def normalise_scores(
     parts = []
     for name in SIDES[kind]:
         side, rows = sides[name]
-        mean, deviation = cohort_statistics(system, side, placed[name], name == "enrol", size)
+        mean, deviation = cohort_statistics(system, side, rows, placed[name], name == "enrol", size)
         parts.append((scores - mean[rows]) / deviation[rows])
     return sum(parts) / len(parts)
 
@@ -60,19 +60,27 @@ def cohort_size(cohort: Side, kind: str, top: int) -> int:
 
 
 def cohort_statistics(
-    system: CosineSystem | PldaSystem, side: Side, cohort: Side, enrolled: bool, size: int
+    system: CosineSystem | PldaSystem,
+    side: Side,
+    used: np.ndarray,
+    cohort: Side,
+    enrolled: bool,
+    size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation, each (N,), of the `size` highest scores of each of `side` against the cohort."""
-    means, deviations, largest = np.empty((3, len(side.names)))
+    """Mean and deviation, each (N,), of the `size` highest scores of each of `side` against the cohort.
+
+    They are there for the rows `used`. Blocks are fixed, so that they do not depend on what else is used.
+    """
+    means, deviations, largest = np.full((3, len(side.names)), np.nan)
     step = max(1, BLOCK_PAIRS // len(cohort.names))
-    for first in range(0, len(means), step):
-        rows = slice(first, first + step)
+    for block in np.unique(used // step):
+        rows = slice(block * step, (block + 1) * step)
         pairs = system.pairs(side.part(rows), cohort) if enrolled else system.pairs(cohort, side.part(rows))
         scores = pairs.all() if enrolled else pairs.all().T
         if size < len(cohort.names):
             scores = np.partition(scores, -size, axis=1)[:, -size:]
         means[rows], deviations[rows] = scores.mean(axis=1), scores.std(axis=1)
         largest[rows] = np.abs(scores).max(axis=1)
-    for index in np.flatnonzero(~(deviations > ROUNDING * largest))[:1]:
+    for index in used[~(deviations[used] > ROUNDING * largest[used])][:1]:
         raise DataError(f"{side.names[index]}: its scores against the cohort do not vary; enlarge the cohort")
     return means, deviations

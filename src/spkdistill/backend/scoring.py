@@ -1,5 +1,7 @@
 """The stage `score`: every trial whose two sides have embeddings gets a score; the others are listed."""
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,10 @@ from spkdistill.backend.system import CosineSystem, PldaSystem
 from spkdistill.data.scores import write_scores
 from spkdistill.data.trials import Trials, read_pairs, select
 from spkdistill.errors import ConfigError, DataError, naming
-from spkdistill.files import write_tsv
+from spkdistill.files import read_tsv, replacing, write_tsv
+from spkdistill.shards import shard
+
+REJECTED = ["enrol", "test", "reason"]
 
 
 @dataclass(frozen=True)
@@ -44,10 +49,13 @@ def score(
     max_rejected: float,
     scores_path: Path,
     rejected_path: Path,
+    job: int = 1,
+    jobs: int = 1,
 ) -> None:
     """Write the lines "enrol test score" in the order of the trials, and those left out with the reason.
 
     `cohort` is that of `write_speaker_means`. DataError where more than the share `max_rejected` is left out.
+    With `jobs`, those of the `job`-th shard of the list: concatenated, shards are the bytes of one job.
     """
     if (settings.score_norm == "none") != (cohort is None):
         raise ConfigError(
@@ -58,17 +66,32 @@ def score(
     first, second = rows_of(enrol, trials, trials.enrol), rows_of(test, trials, trials.test)
     missing = (first < 0) | (second < 0)
     reasons = {i: f"no embedding of {trials.pair(i)[int(first[i] >= 0)]}" for i in np.flatnonzero(missing)}
-    reject(rejected_path, trials, reasons, max_rejected)
-    trials, first, second = select(trials, ~missing), first[~missing], second[~missing]
+    mine = shard(range(len(trials)), job, jobs)
+    reject(rejected_path, trials, reasons, max_rejected, mine)
+    kept = np.flatnonzero(~missing)
+    here = (kept >= mine.start) & (kept < mine.stop)
     with naming(embeddings.scp):
-        enrol, test, first, second = placed(system, enrol, test, first, second)
-        scores = system.pairs(enrol, test).of(first, second)
+        enrol, test, first, second = placed(system, enrol, test, first[kept], second[kept])
+        first, second = first[here], second[here]
+        scores = system.pairs(enrol, test).of(first, second, len(kept))
     if cohort is not None:
         with naming(cohort[0]):
             sides = {"enrol": (enrol, first), "test": (test, second)}
             others, kind = read_means(*cohort), settings.score_norm
             scores = normalise_scores(scores, system, sides, others, kind, settings.cohort_top)
-    write_scores(scores_path, trials, scores)
+    write_scores(scores_path, select(trials, kept[here]), scores)
+
+
+def merge_scores(
+    scores: Sequence[Path], rejected: Sequence[Path], scores_path: Path, rejected_path: Path
+) -> None:
+    """Put together what the shards of `score` wrote, given in their order."""
+    rows = [row for path in rejected for row in read_tsv(path, REJECTED)]
+    write_tsv(rejected_path, REJECTED, rows)
+    with replacing(scores_path, "wb") as merged:
+        for path in scores:
+            with open(path, "rb") as part:
+                shutil.copyfileobj(part, merged)
 
 
 def rows_of(side: Side, trials: Trials, names: np.ndarray) -> np.ndarray:
@@ -89,9 +112,15 @@ def placed(
     return system.place(enrol.take(of_enrol)), system.place(test.take(of_test)), first, second
 
 
-def reject(path: Path, trials: Trials, reasons: dict[int, str], limit: float) -> None:
-    """List the trials that get no score; DataError where they are more than the share `limit`, or all."""
-    write_tsv(path, ["enrol", "test", "reason"], [[*trials.pair(i), reason] for i, reason in reasons.items()])
+def reject(
+    path: Path, trials: Trials, reasons: dict[int, str], limit: float, listed: range | None = None
+) -> None:
+    """List the trials that get no score; DataError where they are more than the share `limit`, or all.
+
+    With `listed`, only those of these trials are listed; the share is still of all.
+    """
+    rows = [[*trials.pair(i), reason] for i, reason in reasons.items() if listed is None or i in listed]
+    write_tsv(path, REJECTED, rows)
     if reasons and (len(reasons) > limit * len(trials) or len(reasons) == len(trials)):
         raise DataError(
             f"{path}: {len(reasons)} of {len(trials)} trials have no score ({some(list(reasons.values()))}); "

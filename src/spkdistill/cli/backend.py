@@ -23,6 +23,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     add_means(commands.add_parser("speaker-means", help="each speaker's mean embedding: a cohort, or models"))
     add_score(commands.add_parser("score", help="score trials with a back-end"))
+    add_merge_scores(commands.add_parser("merge-scores", help="put the scores of shards together"))
     add_calibrate(commands.add_parser("calibrate", help="learn to turn scores into log likelihood ratios"))
     add_fuse(commands.add_parser("fuse", help="calibrated scores of one system or several"))
     add_all(commands.add_parser("score-all", help="score every enrolled model against every utterance"))
@@ -67,9 +68,27 @@ def add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cohort", type=Path, metavar="SCP", help="the means of the cohort's speakers")
     parser.add_argument("--cohort-num-utts", type=Path, help="lines `speaker count` of the cohort")
     add_scored(parser)
+    parser.add_argument("--job", type=at_least(1), default=1, help="which shard of the trials, from 1")
+    parser.add_argument("--jobs", type=at_least(1), default=1, help="how many shards there are")
     enrolled = ["enrol_spk2utt", "enrol", "enrol_num_utts"]
     inputs = [*SYSTEM, "embeddings", *enrolled, "cohort", "cohort_num_utts", "trials"]
     stage(parser, run_score, "backend.scoring", inputs, ["output", "rejected"])
+
+
+def add_merge_scores(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `merge-scores`."""
+    for name in ("scores", "rejected"):
+        parser.add_argument(
+            f"--{name}-parts", required=True, nargs="+", type=Path, help="of the shards, in order"
+        )
+    add_score_outputs(parser)
+    stage(
+        parser,
+        run_merge_scores,
+        "backend.scoring",
+        ["scores_parts", "rejected_parts"],
+        ["output", "rejected"],
+    )
 
 
 def add_calibrate(parser: argparse.ArgumentParser) -> None:
@@ -186,6 +205,11 @@ def add_scored(parser: argparse.ArgumentParser) -> None:
     """Add a trial list and what becomes of it."""
     parser.add_argument("--trials", required=True, type=Path, help=TRIALS)
     add_share(parser, "of the trials, and of the utterances of models, at most")
+    add_score_outputs(parser)
+
+
+def add_score_outputs(parser: argparse.ArgumentParser) -> None:
+    """Add the files that trials' scores go to."""
     parser.add_argument("--output", required=True, type=Path, help="lines `enrol test score`")
     parser.add_argument(
         "--rejected", required=True, type=Path, metavar="TSV", help="trials without a score, and why"
@@ -243,7 +267,16 @@ def run_score(options: argparse.Namespace) -> None:
         options.max_rejected,
         options.output,
         options.rejected,
+        options.job,
+        options.jobs,
     )
+
+
+def run_merge_scores(options: argparse.Namespace) -> None:
+    """Put the scores of shards together."""
+    from spkdistill.backend.scoring import merge_scores
+
+    merge_scores(options.scores_parts, options.rejected_parts, options.output, options.rejected)
 
 
 def sides(options: argparse.Namespace) -> "Embeddings":

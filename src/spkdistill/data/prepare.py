@@ -1,7 +1,6 @@
 """From a corpus to data/<set>: headers checked, what is no use listed in rejected.tsv, trials as Kaldi's."""
 
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from spkdistill import audio
-from spkdistill.data.corpora import Source
+from spkdistill.data.corpora import Source, load
 from spkdistill.data.enrolment import (
     Models,
     check_models,
@@ -17,17 +16,13 @@ from spkdistill.data.enrolment import (
     select_utterances,
     write_models,
 )
+from spkdistill.data.headers import Headers, one_line, read_headers
 from spkdistill.data.kaldi import DataDir, select, write
 from spkdistill.data.trials import DrawSettings, Trials, draw_trials, models_beside, sides_in, write_trials
 from spkdistill.data.trials import select as select_trials
-from spkdistill.errors import ConfigError, DataError
+from spkdistill.errors import DataError
 from spkdistill.files import write_tsv
 from spkdistill.manifest import write_manifest
-from spkdistill.progress import progress
-from spkdistill.settings import build
-
-READERS = 16  # threads that read headers: on a network disk they wait, and wait together
-BATCH = 256  # recordings a thread takes at a time
 
 
 def prepare(
@@ -36,17 +31,18 @@ def prepare(
     max_rejected: float,
     allow_pipes: bool,
     scps: Sequence[str | Path],
+    headers: Sequence[str | Path],
     output: str | Path,
 ) -> None:
-    """Write the data directory `output` of a set from its `settings`, and from shards `scps` if synthetic.
+    """Write the data directory `output` of a set from its `settings` and the `headers` of its recordings.
 
-    Utterances whose audio is missing, empty, of another rate, without the channel or unreadable, or that have
-    no speaker, go to rejected.tsv, and the trials that they cost to rejected_trials.tsv. DataError where the
-    corpus contradicts itself or the share of rejected utterances is over `max_rejected`.
+    `headers` are files of shards, and so are the `scps` that a synthetic set has. Utterances whose audio is
+    missing, empty, of another rate, without the channel or unreadable, or that have no speaker, go to
+    rejected.tsv, and the trials that they cost to rejected_trials.tsv. DataError where the corpus contradicts
+    itself or the share of rejected utterances is over `max_rejected`.
     """
     source = load(settings, allow_pipes, scps)
-    form = settings["sample_rate"], settings.get("channel", -1)
-    durations, faults = measure(source.data, *form, allow_pipes)
+    durations, faults = durations_of(source.data, read_headers(headers), settings["sample_rate"])
     rejected = dict(sorted({**source.rejected, **faults}.items()))
     write_tsv(Path(output, "rejected.tsv"), ["utterance", "reason"], list(rejected.items()))
     check_share(Path(output, "rejected.tsv"), rejected, len(durations) + len(rejected), max_rejected)
@@ -57,63 +53,18 @@ def prepare(
     write_manifest(Path(output, "manifest.json"), "prepare", contents, {**settings, "seed": seed})
 
 
-def load(settings: Mapping[str, Any], allow_pipes: bool, scps: Sequence[str | Path]) -> Source:
-    """The corpus that the settings name."""
-    from spkdistill.data.corpora import kaldi, speechocean762, synthetic
-
-    if isinstance(settings.get("trials"), list):
-        settings = {**settings, "trials": dict.fromkeys(settings["trials"])}
-    match settings.get("corpus"):
-        case "synthetic":
-            return synthetic.load(build(synthetic.SyntheticSettings, settings, "set"), scps)
-        case "kaldi":
-            return kaldi.load(build(kaldi.KaldiSettings, settings, "set"), allow_pipes)
-        case "speechocean762":
-            return speechocean762.load(build(speechocean762.SpeechOcean762Settings, settings, "set"))
-        case other:
-            raise ConfigError(
-                f"set.corpus: {other!r} is unknown; known are synthetic, kaldi and speechocean762"
-            )
+def durations_of(data: DataDir, headers: Headers, rate: int) -> tuple[dict[str, float], dict[str, str]]:
+    """Seconds of each utterance that can be used, and what is wrong with the others."""
+    if headers.keys() != data.wav.keys():
+        wrong = min(headers.keys() ^ data.wav.keys())
+        raise DataError(f"--headers: not those of this set's recordings (see {wrong}); inspect it again")
+    found = headers if data.segments is None else segment_samples(data, headers, rate)
+    found = {id: found[id] for id in data.utt2spk}
+    durations = {id: count / rate for id, count in found.items() if isinstance(count, int)}
+    return durations, {id: reason for id, reason in found.items() if isinstance(reason, str)}
 
 
-def measure(
-    data: DataDir, rate: int, channel: int, allow_pipes: bool
-) -> tuple[dict[str, float], dict[str, str]]:
-    """Seconds of each utterance that can be used, and what is wrong with the others, by their headers."""
-    recordings = list(data.wav)
-    batches = [recordings[first : first + BATCH] for first in range(0, len(recordings), BATCH)]
-
-    def inspect(batch: list[str]) -> list[int | str]:
-        return [samples_of(data.wav[recording], rate, channel, allow_pipes) for recording in batch]
-
-    with ThreadPoolExecutor(READERS) as pool:
-        results = progress(pool.map(inspect, batches), len(batches), "headers", f"batches of {BATCH}")
-        samples = dict(zip(recordings, (one for batch in results for one in batch), strict=True))
-    found = samples if data.segments is None else segment_samples(data, samples, rate)
-    durations = {
-        id: count / rate for id, count in found.items() if isinstance(count, int) and id in data.utt2spk
-    }
-    return durations, {
-        id: reason for id, reason in found.items() if isinstance(reason, str) and id in data.utt2spk
-    }
-
-
-def samples_of(location: str, rate: int, channel: int, allow_pipes: bool) -> int | str:
-    """How many samples a recording has, or why it cannot be used."""
-    try:
-        found_rate, samples, channels = audio.info(location, allow_pipes)
-    except DataError as error:
-        return one_line(error)
-    if samples == 0:
-        return f"{location}: empty, no samples"
-    if fault := audio.channel_fault(channels, channel):
-        return f"{location}: {fault}"
-    if found_rate != rate:
-        return f"{location}: {found_rate} Hz, expected sample_rate {rate}"
-    return samples
-
-
-def segment_samples(data: DataDir, samples: Mapping[str, int | str], rate: int) -> dict[str, int | str]:
+def segment_samples(data: DataDir, samples: Headers, rate: int) -> dict[str, int | str]:
     """The samples of each segment, or why it cannot be used: its recording's fault, or its own."""
     found: dict[str, int | str] = {}
     for utterance, (recording, start, end) in (data.segments or {}).items():
@@ -125,11 +76,6 @@ def segment_samples(data: DataDir, samples: Mapping[str, int | str], rate: int) 
             except DataError as error:
                 found[utterance] = one_line(error)
     return found
-
-
-def one_line(error: DataError) -> str:
-    """A reason that fits into a field of rejected.tsv, whatever is in the location that it quotes."""
-    return " ".join(str(error).split())
 
 
 def check_share(path: Path, rejected: Mapping[str, str], total: int, limit: float) -> None:

@@ -210,7 +210,7 @@ def has_header(path: str | Path) -> bool:
 
 
 def select(trials: Trials, keep: np.ndarray) -> Trials:
-    """The trials where `keep`, (trials,) bool, is true, and the names that they use."""
+    """The trials that `keep` selects, a bool for each or their indices, and the names that they use."""
     enrol, test = trials.enrol[keep], trials.test[keep]
     used = np.zeros(len(trials.names), dtype=bool)
     used[enrol] = used[test] = True

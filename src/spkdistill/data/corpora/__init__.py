@@ -1,6 +1,6 @@
 """One module per corpus: each turns what its owner distributes into a `Source`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from spkdistill.data.enrolment import Models, model_speakers, read_models
 from spkdistill.data.kaldi import DataDir, select
 from spkdistill.data.trials import DrawSettings, Trials, check_trials, models_beside, read_trials
+from spkdistill.errors import ConfigError
 from spkdistill.settings import build
 
 
@@ -49,3 +50,25 @@ def first_speakers(data: DataDir, limit: int | None) -> DataDir:
     if limit is None:
         return data
     return select(data, {utterance for ids in list(data.spk2utt.values())[:limit] for utterance in ids})
+
+
+def load(settings: Mapping[str, Any], allow_pipes: bool, scps: Sequence[str | Path]) -> Source:
+    """The corpus that the settings name."""
+    from spkdistill.data.corpora import kaldi, speechocean762, synthetic
+
+    if isinstance(settings.get("trials"), list):
+        settings = {**settings, "trials": dict.fromkeys(settings["trials"])}
+    for name in settings.get("trials", {}):
+        if name in ("", "..") or Path(name).name != name or "\0" in name:
+            raise ConfigError(f"set.trials: {name!r} is no name of a file; rename the list")
+    match settings.get("corpus"):
+        case "synthetic":
+            return synthetic.load(build(synthetic.SyntheticSettings, settings, "set"), scps)
+        case "kaldi":
+            return kaldi.load(build(kaldi.KaldiSettings, settings, "set"), allow_pipes)
+        case "speechocean762":
+            return speechocean762.load(build(speechocean762.SpeechOcean762Settings, settings, "set"))
+        case other:
+            raise ConfigError(
+                f"set.corpus: {other!r} is unknown; known are synthetic, kaldi and speechocean762"
+            )

@@ -21,6 +21,7 @@ from spkdistill.data.corpora import Source, espeak
 from spkdistill.data.corpora.recording import record
 from spkdistill.data.corpora.sentences import sentences
 from spkdistill.data.corpora.voices import draw_speaker, vary, voice_file
+from spkdistill.data.headers import Headers, write_headers
 from spkdistill.data.kaldi import DataDir
 from spkdistill.data.trials import DrawSettings
 from spkdistill.errors import ConfigError, DataError
@@ -48,15 +49,24 @@ class SyntheticSettings:
 
 
 def synthesise_shard(
-    settings: SyntheticSettings, seed: int, job: int, jobs: int, ark: str | Path, scp: str | Path
+    settings: SyntheticSettings,
+    seed: int,
+    job: int,
+    jobs: int,
+    ark: str | Path,
+    scp: str | Path,
+    headers: str | Path,
 ) -> None:
-    """Write the wave files of a shard of the set's utterances into an archive."""
+    """Write the wave files of a shard of the set's utterances into an archive, and their `headers`."""
     check_ranges(settings)
     utterances = shard(list(utt2spk_of(settings).items()), job, jobs)
+    samples_of: Headers = {}
     with ArkWriter(ark, scp) as writer:
         for utterance, speaker in progress(utterances, len(utterances), "synthesise", "utterances"):
             samples = synthesise(utterance, speaker, settings, seed)
             writer.write_bytes(utterance, wave_bytes(samples, settings.sample_rate))
+            samples_of[utterance] = len(samples)
+        write_headers(headers, samples_of)
 
 
 def synthesise(utterance: str, speaker: str, settings: SyntheticSettings, seed: int) -> np.ndarray:
