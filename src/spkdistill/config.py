@@ -174,6 +174,7 @@ def check_values(config: dict[str, Any]) -> None:
     """Raise a ConfigError for values that are sound alone and not together."""
     from spkdistill.features.cmn import CmnSettings
     from spkdistill.features.settings import FeatureSettings
+    from spkdistill.training.settings import TrainingSettings
 
     build(CmnSettings, config["cmn"], "cmn")
     for name, settings in config["features"].items():
@@ -181,11 +182,25 @@ def check_values(config: dict[str, Any]) -> None:
             build(FeatureSettings, {**settings, "channel": -1}, "features")
         except ConfigError as error:
             raise ConfigError(str(error).replace("features.", f"features.{name}.", 1)) from None
+    for name, training in trainings(config):
+        try:
+            build(TrainingSettings, training, "training")
+        except ConfigError as error:
+            raise ConfigError(f"{name}.{error}") from None
     for name, settings in config["sets"].items():
         for key in ("seconds", "snr"):
             low, high = settings.get(key, (0, 0))
             if low > high:
                 raise ConfigError(f"sets.{name}.{key}: the range {low} to {high} runs backwards")
+
+
+def trainings(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every `training` of a model or of a teacher's aggregators, and what it belongs to."""
+    for section in ("teachers", "students"):
+        for name, model in config[section].items():
+            yield f"{section}.{name}", model["training"]
+            if "aggregators" in model:
+                yield f"{section}.{name}.aggregators", model["aggregators"]["training"]
 
 
 def must_know(config: dict[str, Any], section: str, name: str, where: str) -> None:

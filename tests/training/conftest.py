@@ -56,6 +56,7 @@ def training() -> dict:
         "weight_decay": 1e-4,
         "precision": "float32",
         "threads": 1,
+        "processes": 1,
         "spec_augment": {"time_masks": 1, "time_width": 5, "frequency_masks": 1, "frequency_width": 2},
         "gradient_clip": 5.0,
         "checkpoint_minutes": 60,

@@ -52,7 +52,7 @@ def test_a_student_is_trained_on_the_targets_named(command, settings, corpus, tm
     student = "--name", "s", "--feature-settings", "{}", "--targets"
     command("train", {**settings, "distil": distil}, *student, f"logits={corpus.targets['logits']}")
     assert "\tkd" in read_text(tmp_path / "train.tsv").splitlines()[0]
-    with pytest.raises(ConfigError, match=r"expected PART=SCP, found 'logits\.scp'"):
+    with pytest.raises(ConfigError, match=r"--targets logits\.scp: expected NAME=PATH"):
         command("train", {**settings, "distil": distil}, *student, "logits.scp")
 
 

@@ -91,7 +91,7 @@ def test_a_single_speaker_is_refused(corpus, tmp_path):
 
 def test_masks_zero_whole_bands_no_wider_than_allowed():
     features = np.ones((200, 30, 8), np.float32)
-    mask(features, MASKS, np.random.default_rng(0))
+    mask(features, MASKS, np.random.default_rng(0), np.arange(200), 200)
     rows, columns = (features == 0).all(2).sum(1), (features == 0).all(1).sum(1)
     assert rows.max() == 10  # two of five
     assert columns.max() == 3

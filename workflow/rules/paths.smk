@@ -129,6 +129,16 @@ def model_file(model, name):
     return f"results/{RUN}/{role}/{model}/{name}"
 
 
+def cores(training):
+    """The cores of a training's processes together."""
+    return training["threads"] * training["processes"]
+
+
+def gpus(training):
+    """The GPUs that a training must have: one for each process where it is shared, else none."""
+    return training["processes"] if training["processes"] > 1 else 0
+
+
 def targets_of(student):
     """The parts of the cache that a student's objective reads."""
     distil = config["students"][student]["distil"]

@@ -19,8 +19,9 @@ rule student:
         "results/{run}/benchmarks/student/{student}.tsv"
     conda:
         "../../envs/spkdistill.yaml"
-    threads: lambda w: config["students"][w.student]["training"]["threads"]
+    threads: lambda w: cores(config["students"][w.student]["training"])
     resources:
+        gpu=lambda w: gpus(config["students"][w.student]["training"]),
         runtime=1440,
         mem_mb=4000,
     params:

@@ -17,8 +17,9 @@ rule teacher:
         "results/{run}/benchmarks/teacher/{teacher}.tsv"
     conda:
         "../../envs/spkdistill.yaml"
-    threads: lambda w: config["teachers"][w.teacher]["training"]["threads"]
+    threads: lambda w: cores(config["teachers"][w.teacher]["training"])
     resources:
+        gpu=lambda w: gpus(config["teachers"][w.teacher]["training"]),
         runtime=2880,
         mem_mb=8000,
     params:
@@ -54,8 +55,9 @@ rule aggregators:
         "results/{run}/benchmarks/aggregators/{teacher}.tsv"
     conda:
         "../../envs/spkdistill.yaml"
-    threads: lambda w: config["teachers"][w.teacher]["aggregators"]["training"]["threads"]
+    threads: lambda w: cores(config["teachers"][w.teacher]["aggregators"]["training"])
     resources:
+        gpu=lambda w: gpus(config["teachers"][w.teacher]["aggregators"]["training"]),
         runtime=1440,
         mem_mb=8000,
     params:

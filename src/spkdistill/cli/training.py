@@ -61,7 +61,14 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train a teacher or a student."""
+    """Train a teacher or a student, in as many processes as its settings say."""
+    from spkdistill.training.launch import together
+
+    together(train_here, options)
+
+
+def train_here(options: argparse.Namespace) -> None:
+    """Train a teacher or a student in this process."""
     from spkdistill.training.data import Inputs
     from spkdistill.training.loop import Outputs
     from spkdistill.training.networks import train_network
@@ -79,7 +86,14 @@ def train(options: argparse.Namespace) -> None:
 
 
 def aggregators(options: argparse.Namespace) -> None:
-    """Train the aggregators of a teacher."""
+    """Train the aggregators of a teacher, in as many processes as their settings say."""
+    from spkdistill.training.launch import together
+
+    together(aggregators_here, options)
+
+
+def aggregators_here(options: argparse.Namespace) -> None:
+    """Train the aggregators of a teacher in this process."""
     from spkdistill.training.aggregators import train_aggregators
     from spkdistill.training.data import Inputs
     from spkdistill.training.loop import Outputs

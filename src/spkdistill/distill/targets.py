@@ -124,7 +124,7 @@ class TargetReader:
         missing = next((view for view in view_ids if view not in reader), None)
         if missing is not None:
             raise DataError(f"{reader.scp_path}:{missing}: no target for this view; dump the targets again")
-        return reader.gather(view_ids)
+        return finite(reader, view_ids)
 
 
 def load_teacher(files: TeacherFiles, parts: Sequence[str], device: torch.device) -> Teacher:
@@ -161,8 +161,17 @@ def mean(reader: ArkReader) -> np.ndarray:
     """The mean of all vectors, float32, accumulated in float64."""
     keys = reader.keys()
     chunks = (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
-    total = sum(reader.gather(chunk).sum(0, dtype=np.float64) for chunk in chunks)
+    total = sum(finite(reader, chunk).sum(0, dtype=np.float64) for chunk in chunks)
     return (total / len(keys)).astype(np.float32)
+
+
+def finite(reader: ArkReader, keys: Sequence[str]) -> np.ndarray:
+    """The vectors of `keys`, (keys, size); DataError names one that has a NaN or an infinity."""
+    vectors = reader.gather(keys)
+    for key, good in zip(keys, np.isfinite(vectors).all(1), strict=True):
+        if not good:
+            raise DataError(f"{reader.scp_path}:{key}: not finite, damaged; dump the targets again")
+    return vectors
 
 
 def size(reader: ArkReader) -> int:

@@ -17,10 +17,11 @@ from spkdistill.models.device import prepare
 from spkdistill.models.store import load, save_aggregators
 from spkdistill.seeds import derive_seed
 from spkdistill.settings import build
-from spkdistill.training import checkpoint
+from spkdistill.training import checkpoint, processes
 from spkdistill.training.data import Batch, Inputs, TrainingData
-from spkdistill.training.loop import Outputs, TrainingSettings, train
+from spkdistill.training.loop import Outputs, train
 from spkdistill.training.networks import classify
+from spkdistill.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def train_aggregators(
     task.initialise(data.batch(0).to(device))
     identity = checkpoint.identity([settings, seed], [*teacher, *inputs], "training.aggregators")
     log = train(task, data, training, "aggregators", work, identity)
+    if processes.rank() > 0:
+        return
 
     config = {
         "aggregators": {"embedding": sizes.embedding, "components": sizes.components},

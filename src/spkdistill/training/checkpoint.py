@@ -1,29 +1,58 @@
 """Checkpoints: all that a training needs to go on to the same bytes as if it had not stopped.
 
-`checkpoint-<step>.safetensors` has the tensors, `checkpoint-<step>.json` beside it the rest and a hash of
-them; the JSON is written last. The two newest are kept, so that a damaged one leaves another. Random numbers
-need no state: they come from the seed and the step.
+`checkpoint-<step>.safetensors` has the tensors, `checkpoint-<step>.json` beside it the rest, a hash of the
+tensors and one of itself; the JSON is written last. The two newest are kept, so that a damaged one leaves
+another. Random numbers need no state: they come from the seed and the step.
 """
 
+import fcntl
 import hashlib
 import json
+import os
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as deserialise
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from spkdistill.codehash import code_hash
 from spkdistill.errors import DataError
-from spkdistill.files import read_json, replacing, write_json
+from spkdistill.files import replacing, write_text
 
 KEPT = 2
+
+
+@contextmanager
+def held(work: str | Path) -> Iterator[None]:
+    """Hold the folder of checkpoints, made if need be; DataError where another training does.
+
+    Also where nothing can be written: better to know now than after the first epoch. The lock goes with the
+    process, however that ends.
+    """
+    try:
+        Path(work).mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=work):
+            pass
+        folder = os.open(work, os.O_RDONLY)
+    except OSError as error:
+        raise DataError(f"{work}: {error.strerror}; checkpoints must be written there") from None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise DataError(f"{work}: another training goes on here; wait for it, or end it") from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(folder)
 
 
 def identity(settings: Any, inputs: Iterable[str | Path], code: str) -> str:
@@ -43,12 +72,17 @@ def identity(settings: Any, inputs: Iterable[str | Path], code: str) -> str:
 def save(
     work: str | Path, identity: str, step: int, state: dict[str, Any], tensors: dict[str, Tensor]
 ) -> None:
-    """Write the checkpoint of `step`, then remove all but the newest two."""
+    """Write the checkpoint of `step`, then remove all but the newest two; DataError where it does not fit."""
     data = serialise({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-    path = Path(work) / f"checkpoint-{step:09d}.json"
-    with replacing(path.with_suffix(".safetensors"), "wb") as file:
-        file.write(data)
-    write_json(path, {"identity": identity, "step": step, "state": state, "tensors": fingerprint(data)})
+    path = path_of(work, step)
+    record = {"identity": identity, "step": step, "state": state, "tensors": fingerprint(data)}
+    try:
+        with replacing(path.with_suffix(".safetensors"), "wb") as file:
+            file.write(data)
+        write_text(path, sealed(record))
+    except OSError as error:
+        lost = f"the checkpoint of step {step} is not written, older ones are kept"
+        raise DataError(f"{work}: {error.strerror}; {lost}; mend that and run again") from None
     for old in newest_first(work)[KEPT:]:
         remove(old)
 
@@ -56,28 +90,65 @@ def save(
 def load(work: str | Path, identity: str) -> tuple[int, dict[str, Any], dict[str, Tensor]] | None:
     """(step, state, tensors) of the newest whole checkpoint of this identity; None starts anew.
 
-    A line on stderr says which checkpoint is used and why others are not; those are removed.
+    A line on stderr says which checkpoint is used and why others are not; those are removed, and so is what
+    killed processes left half written: the folder must be held.
     """
+    for path in half_written(work):
+        path.unlink()
     for path in newest_first(work):
         try:
-            record = read_json(path)
-            if record["identity"] != identity:
-                raise DataError(f"{path}: made with other settings, inputs or code")
-            data = path.with_suffix(".safetensors").read_bytes()
-            if fingerprint(data) != record["tensors"]:
-                raise DataError(f"{path.with_suffix('.safetensors')}: damaged")
-            print(f"{path}: going on from step {record['step']}", file=sys.stderr)
-            return record["step"], record["state"], deserialise(data)
-        except (DataError, OSError, SafetensorError, KeyError, TypeError) as error:
-            print(f"{error or path}; the checkpoint is not used", file=sys.stderr)
+            found = read(path, identity)
+            print(f"{path}: going on from step {found[0]}", file=sys.stderr)
+            return found
+        except DataError as error:
+            print(f"{error}; the checkpoint is not used", file=sys.stderr)
             remove(path)
     print(f"{work}: no checkpoint to go on from, starting anew", file=sys.stderr)
     return None
 
 
+def read(path: Path, identity: str) -> tuple[int, dict[str, Any], dict[str, Tensor]]:
+    """(step, state, tensors) of the checkpoint whose JSON is `path`; DataError if damaged or not ours."""
+    record, tensors = unsealed(path), path.with_suffix(".safetensors")
+    if record["identity"] != identity:
+        raise DataError(f"{path}: made with other settings, inputs or code")
+    data = read_bytes(tensors)
+    if fingerprint(data) != record["tensors"]:
+        raise DataError(f"{tensors}: damaged")
+    return record["step"], record["state"], deserialise(data)
+
+
+def sealed(record: dict[str, Any]) -> str:
+    """A record as the text of its JSON file, with a hash of itself."""
+    seal = fingerprint(json.dumps(record, sort_keys=True).encode())
+    return json.dumps({**record, "seal": seal}, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def unsealed(path: Path) -> dict[str, Any]:
+    """The record in a JSON file; DataError where a single byte is not as `sealed` wrote it."""
+    data = read_bytes(path)
+    try:
+        record = json.loads(data)
+        del record["seal"]
+        whole = sealed(record).encode() == data
+    except (ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise DataError(f"{path}: damaged")
+    return record
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file; DataError names one that cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+
+
 def clear(work: str | Path) -> None:
     """Remove every checkpoint, also what a killed process left of one, and then the folder if it is empty."""
-    for path in [*Path(work).glob("checkpoint-*"), *Path(work).glob(".checkpoint-*.tmp.*")]:
+    for path in [*Path(work).glob("checkpoint-*"), *half_written(work)]:
         path.unlink(missing_ok=True)
     with suppress(OSError):
         Path(work).rmdir()
@@ -103,6 +174,19 @@ def unpack(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim
             states.setdefault(int(index), {})[name] = tensor
     module.load_state_dict(weights)
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def path_of(work: str | Path, step: int) -> Path:
+    """The JSON file of a step's checkpoint."""
+    return Path(work) / f"checkpoint-{step:09d}.json"
+
+
+def half_written(work: str | Path) -> list[Path]:
+    """What processes that were killed left under private names, and tensors without their JSON."""
+    alone = [
+        path for path in Path(work).glob("checkpoint-*.safetensors") if not path.with_suffix(".json").exists()
+    ]
+    return [*Path(work).glob(".checkpoint-*.tmp.*"), *alone]
 
 
 def newest_first(work: str | Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -13,19 +12,11 @@ from torch import Tensor
 
 from spkdistill.errors import DataError
 from spkdistill.seeds import generator
+from spkdistill.training import processes
+from spkdistill.training.settings import SpecAugmentSettings
 from spkdistill.views import ViewReader, Views, read_speakers, read_views
 
 ReadTargets = Callable[[list[str]], np.ndarray]
-
-
-@dataclass(frozen=True)
-class SpecAugmentSettings:
-    """Zeroed bands of a crop (arXiv 1904.08779); widths are uniform from 0 to the largest."""
-
-    time_masks: int
-    time_width: int  # frames
-    frequency_masks: int
-    frequency_width: int  # coefficients
 
 
 class Inputs(NamedTuple):
@@ -37,16 +28,17 @@ class Inputs(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One step's input."""
+    """One step's input, or a process's slice of it."""
 
     features: Tensor  # float32 (batch, frames, dim)
     labels: Tensor  # int64 (batch,)
     targets: Tensor | None  # float32 (batch, dim)
+    share: float = 1.0  # of the step's views
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
         targets = None if self.targets is None else self.targets.to(device)
-        return Batch(self.features.to(device), self.labels.to(device), targets)
+        return Batch(self.features.to(device), self.labels.to(device), targets, self.share)
 
 
 class TrainingData:
@@ -74,26 +66,35 @@ class TrainingData:
         self.permutation = lru_cache(maxsize=2)(self.draw_permutation)
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
-        """Batches `first` to `last - 1`; a thread prepares the next one meanwhile."""
+        """This process's slices of batches `first` to `last - 1`; a thread prepares the next one."""
+        place = processes.rank(), processes.size()
         with ThreadPoolExecutor(max_workers=1) as pool:
-            upcoming = pool.submit(self.batch, first) if first < last else None
+            upcoming = pool.submit(self.batch, first, *place) if first < last else None
             for step in range(first, last):
                 batch = upcoming.result()
                 if step + 1 < last:
-                    upcoming = pool.submit(self.batch, step + 1)
+                    upcoming = pool.submit(self.batch, step + 1, *place)
                 yield batch
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step, counted from 0 over the whole training."""
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> Batch:
+        """The batch of a step, counted from 0 over the whole training, or one of its `parts` slices."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        chosen = np.array_split(self.permutation(epoch), self.steps_per_epoch)[place]
+        whole = np.array_split(self.permutation(epoch), self.steps_per_epoch)[place]
+        rows = np.array_split(np.arange(len(whole)), parts)[part]
+        chosen = whole[rows]
         features = self.reader.batch(chosen)
+        if not np.isfinite(features).all():
+            bad = chosen[~np.isfinite(features).all((1, 2))][0]
+            where = f"{self.reader.scp}:{self.views.utterances[bad]}"
+            raise DataError(f"{where}: features are not finite; extract them again")
         if self.spec_augment is not None:
-            mask(features, self.spec_augment, generator(self.seed, self.stage, f"masks {step}"))
+            random = generator(self.seed, self.stage, f"masks {step}")
+            mask(features, self.spec_augment, random, rows, len(whole))
         targets = None
         if self.read_targets is not None:
             targets = torch.from_numpy(self.read_targets([self.views.ids[index] for index in chosen]))
-        return Batch(torch.from_numpy(features), torch.from_numpy(self.labels[chosen]), targets)
+        labels, share = torch.from_numpy(self.labels[chosen]), len(chosen) / len(whole)
+        return Batch(torch.from_numpy(features), labels, targets, share)
 
     def draw_permutation(self, epoch: int) -> np.ndarray:
         """The order of an epoch."""
@@ -110,11 +111,20 @@ def classes_of(views: Views, speakers: Sequence[str]) -> np.ndarray:
         raise DataError(f"{unknown}; rerun the views stage") from None
 
 
-def mask(features: np.ndarray, settings: SpecAugmentSettings, random: np.random.Generator) -> None:
-    """Zero random bands of each crop in place; 0 is the mean of normalised features; (batch, frames, dim)."""
-    batch, frames, dim = features.shape
-    features[bands(batch, frames, settings.time_masks, settings.time_width, random)] = 0
-    columns = bands(batch, dim, settings.frequency_masks, settings.frequency_width, random)
+def mask(
+    features: np.ndarray,
+    settings: SpecAugmentSettings,
+    random: np.random.Generator,
+    rows: np.ndarray,
+    batch: int,
+) -> None:
+    """Zero random bands of each crop in place; 0 is the mean of normalised features; (rows, frames, dim).
+
+    Bands are drawn for the whole batch, of which `rows` are here: they do not depend on how it is shared out.
+    """
+    _, frames, dim = features.shape
+    features[bands(batch, frames, settings.time_masks, settings.time_width, random)[rows]] = 0
+    columns = bands(batch, dim, settings.frequency_masks, settings.frequency_width, random)[rows]
     features.transpose(0, 2, 1)[columns] = 0
 
 

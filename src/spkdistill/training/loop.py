@@ -4,8 +4,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,28 +16,11 @@ from spkdistill.errors import ConfigError, SpkdistillError
 from spkdistill.files import write_tsv
 from spkdistill.progress import progress
 from spkdistill.seeds import derive_seed
-from spkdistill.training import checkpoint
-from spkdistill.training.data import Batch, SpecAugmentSettings, TrainingData
+from spkdistill.training import checkpoint, processes
+from spkdistill.training.batch_norm import synchronise
+from spkdistill.training.data import Batch, TrainingData
 from spkdistill.training.schedule import learning_rate
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How a model is trained; the `training` of a config."""
-
-    epochs: int
-    batch_size: int
-    optimizer: str  # "sgd" or "adamw"
-    learning_rate: float
-    final_learning_rate: float
-    warmup_epochs: float
-    momentum: float  # of sgd
-    weight_decay: float
-    precision: str  # "float32" or "bfloat16"
-    threads: int
-    spec_augment: SpecAugmentSettings | None
-    gradient_clip: float | None  # largest norm
-    checkpoint_minutes: float
+from spkdistill.training.settings import TrainingSettings, check_shares
 
 
 class Outputs(NamedTuple):
@@ -65,21 +47,24 @@ def train(
 
     `task(batch, moment)` gives the loss and a dict of terms to log. Checkpoints go to `work` at the end of
     each epoch, every `checkpoint_minutes`, and before SIGTERM or SIGINT ends the training (Interrupted). One
-    of the same `identity` is gone on from, to the bytes that an unbroken training would have given.
+    of the same `identity` is gone on from, to the bytes that an unbroken training would have given. Where
+    there are several processes, each calls this; the first alone writes, and all end with the same weights.
     """
-    if settings.precision not in ("float32", "bfloat16"):
-        raise ConfigError(f"training.precision: expected float32 or bfloat16, found {settings.precision!r}")
+    check_shares(len(data.views), settings.processes, name)
+    if processes.size() > 1:
+        synchronise(task)
+        processes.copy_from_first(task.state_dict().values())
     optimizer, log = build_optimizer(task, settings), Log()
     per_epoch, first = data.steps_per_epoch, 0
     steps = settings.epochs * per_epoch
-    if resumed := checkpoint.load(work, identity):
-        first, state, tensors = resumed
-        log = Log(**state)
-        checkpoint.unpack(tensors, task, optimizer)
-
-    task.train()
-    saved = time.monotonic()
-    with stop_signals() as caught:
+    holding = checkpoint.held(work) if processes.rank() == 0 else nullcontext()
+    with holding, stop_signals() as caught:
+        if resumed := resume(work, identity):
+            first, state, tensors = resumed
+            log = Log(**state)
+            checkpoint.unpack(tensors, task, optimizer)
+        task.train()
+        saved = time.monotonic()
         for step, batch in enumerate(
             progress(data.batches(first, steps), steps - first, name, "steps"), first
         ):
@@ -89,17 +74,31 @@ def train(
             log.add(update(task, optimizer, batch, moment, settings))
 
             done = step + 1
+            stopping = processes.any_of(bool(caught)) and done < steps
             if done % per_epoch == 0:
                 log.end_epoch(name, rate)
-            if done % per_epoch == 0 or caught or time.monotonic() - saved > 60 * settings.checkpoint_minutes:
+            due = time.monotonic() - saved > 60 * settings.checkpoint_minutes
+            if done % per_epoch == 0 or stopping or due:
                 log.check(name)
-                checkpoint.save(work, identity, done, log.state(), checkpoint.pack(task, optimizer))
+                if processes.rank() == 0:
+                    checkpoint.save(work, identity, done, log.state(), checkpoint.pack(task, optimizer))
                 saved = time.monotonic()
-            if caught and done < steps:
+            if stopping:
+                processes.any_of(stopping)  # the first process has written
                 raise Interrupted(
                     f"{name}: stopped at step {done} of {steps}; run again to go on from {work}"
                 )
     return log
+
+
+def resume(work: str | Path, identity: str) -> tuple[int, dict, dict[str, Tensor]] | None:
+    """The checkpoint to go on from, as `checkpoint.load` gives it; the first process chooses for all."""
+    if processes.rank() == 0:
+        found = checkpoint.load(work, identity)
+        processes.of_first(found[0] if found else 0)
+        return found
+    step = processes.of_first(0)
+    return checkpoint.read(checkpoint.path_of(work, step), identity) if step else None
 
 
 def update(
@@ -109,16 +108,17 @@ def update(
     moment: Moment,
     settings: TrainingSettings,
 ) -> dict[str, Tensor]:
-    """One step of the optimiser; returns the loss and the task's terms."""
+    """One step of the optimiser; returns the loss and the task's terms, means over the whole batch."""
     device = next(task.parameters()).device
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
         loss, terms = task(batch.to(device), moment)
     optimizer.zero_grad()
-    loss.backward()
+    (loss if batch.share == 1 else loss * batch.share).backward()
+    processes.add_up_gradients(task)
     if settings.gradient_clip is not None:
         nn.utils.clip_grad_norm_(task.parameters(), settings.gradient_clip)
     optimizer.step()
-    return {"loss": loss, **terms}
+    return processes.add_up_terms({"loss": loss, **terms}, batch.share)
 
 
 def set_learning_rate(
@@ -138,14 +138,12 @@ def build_optimizer(task: nn.Module, settings: TrainingSettings) -> torch.optim.
         return torch.optim.AdamW(
             task.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(
-            task.parameters(),
-            settings.learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-        )
-    raise ConfigError(f"training.optimizer: expected sgd or adamw, found {settings.optimizer!r}")
+    return torch.optim.SGD(
+        task.parameters(),
+        settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
 
 
 class Log:

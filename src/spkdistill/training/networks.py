@@ -19,9 +19,10 @@ from spkdistill.models.heads import SoftmaxHead
 from spkdistill.models.store import save
 from spkdistill.seeds import derive_seed
 from spkdistill.settings import build
-from spkdistill.training import checkpoint
+from spkdistill.training import checkpoint, processes
 from spkdistill.training.data import Batch, Inputs, ReadTargets, TrainingData
-from spkdistill.training.loop import Outputs, TrainingSettings, train
+from spkdistill.training.loop import Outputs, train
+from spkdistill.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def train_network(
     made_by = [settings, feature_settings, seed, name]
     identity = checkpoint.identity(made_by, [*inputs, *targets.values()], "training.networks")
     log = train(task, data, training, name, work, identity)
+    if processes.rank() > 0:
+        return
 
     provenance = {"name": name, "seed": seed, "views": len(data.views), "training": settings["training"]}
     config = {
