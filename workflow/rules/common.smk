@@ -23,8 +23,19 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error))
 
-# Jobs find `spkdistill` beside the Python that runs snakemake, here and on a cluster's nodes.
-shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
+# Jobs find `spkdistill` beside the Python that runs snakemake, here and on a cluster's nodes. Slurm's SIGTERM goes to
+# every process of a job: a shell that died of it would end the job while a training still saves its checkpoint.
+shell.prefix(f"trap : TERM; export PATH={Path(sys.executable).parent}:$PATH; ")
+
+
+# They only join indexes: on a cluster they run where snakemake does.
+localrules:
+    merge_features,
+    merge_vad,
+    merge_voiced,
+    merge_targets,
+    merge_embeddings,
+
 
 # By this, `spkdistill resume` finds the jobs of a Snakemake that was killed.
 os.environ[processes.MARK] = os.getcwd()
