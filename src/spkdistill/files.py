@@ -1,5 +1,6 @@
 """Files that are complete or absent: written under a private name, synced, then renamed."""
 
+import errno
 import json
 import os
 import re
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from spkdistill.errors import DataError
+
+FULL_DISK = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 
 
 def private_name(path: str | Path) -> Path:
@@ -40,7 +43,7 @@ def replacing(path: str | Path, mode: str = "w") -> Iterator[IO]:
     path, temporary = Path(path), private_name(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+        with naming_full_disk(path), open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -48,6 +51,17 @@ def replacing(path: str | Path, mode: str = "w") -> Iterator[IO]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextmanager
+def naming_full_disk(path: str | Path) -> Iterator[None]:
+    """Give the file's name to the error of a disk that is full, which otherwise names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL_DISK and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from spkdistill.arks.compression import COMPRESSIONS
 from spkdistill.arks.objects import Value, encode, encode_text
 from spkdistill.errors import ConfigError, DataError
-from spkdistill.files import private_name
+from spkdistill.files import naming_full_disk, private_name
 
 
 class ArkWriter:
@@ -54,8 +54,9 @@ class ArkWriter:
         if key <= self.last if self.ordered else key in self.keys:
             raise DataError(f"{self.ark_path}:{key}: comes after {self.last}; keys must be sorted and unique")
         prefix = f"{key} ".encode()
-        self.file.write(prefix)
-        self.file.write(data)
+        with naming_full_disk(self.ark_path):
+            self.file.write(prefix)
+            self.file.write(data)
         self.lines.append(f"{key} {self.ark_path}:{self.offset + len(prefix)}\n")
         self.offset += len(prefix) + len(data)
         self.last = key
@@ -64,9 +65,13 @@ class ArkWriter:
 
     def close(self) -> None:
         """Make both files appear; an old index goes first, so that none names an ark it was not made for."""
-        sync(self.file)
+        with naming_full_disk(self.ark_path):
+            sync(self.file)
         if self.scp_path is not None:
-            with open(private_name(self.scp_path), "w", encoding="utf-8") as scp:
+            with (
+                naming_full_disk(self.scp_path),
+                open(private_name(self.scp_path), "w", encoding="utf-8") as scp,
+            ):
                 scp.writelines(self.lines)
                 sync(scp)
             Path(self.scp_path).unlink(missing_ok=True)
@@ -76,7 +81,8 @@ class ArkWriter:
 
     def discard(self) -> None:
         """Remove the private files."""
-        self.file.close()
+        with suppress(OSError):  # what is still in the buffer of a full disk
+            self.file.close()
         for path in filter(None, (self.ark_path, self.scp_path)):
             with suppress(FileNotFoundError):
                 private_name(path).unlink()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from spkdistill import __version__
 from spkdistill.codehash import code_hash
 from spkdistill.errors import ConfigError, SpkdistillError
-from spkdistill.files import private_parts
+from spkdistill.files import FULL_DISK, private_parts
 
 if TYPE_CHECKING:
     from spkdistill.provenance import Stage
@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--debug" in arguments or error.errno is None:
             raise
         where = f"{final_name(error.filename)}: " if error.filename else ""
-        print(f"spkdistill: error: {where}{error.strerror}", file=sys.stderr)
+        advice = "; make room and run again" if error.errno in FULL_DISK else ""
+        print(f"spkdistill: error: {where}{error.strerror}{advice}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
