@@ -1,6 +1,8 @@
 """What a person sees when the machine, not the data, says no."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,3 +46,27 @@ def test_a_number_out_of_range_is_a_mistake_of_usage(capsys, arguments):
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     assert "expected a whole number" in capsys.readouterr().err
+
+
+def test_a_stage_that_is_terminated_says_so_and_leaves_no_half_written_file(tmp_path):
+    program = """
+import argparse, time
+from spkdistill import cli
+from spkdistill.files import replacing
+
+def write(options):
+    with replacing("scores") as file:
+        print("writing", flush=True)
+        time.sleep(600)
+
+cli.parse = lambda arguments: argparse.Namespace(run=write)
+raise SystemExit(cli.main())
+"""
+    command = [sys.executable, "-c", program]
+    stage = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert stage.stdout.readline() == "writing\n"
+    assert len(list(tmp_path.iterdir())) == 1
+    stage.terminate()
+    said = stage.communicate()[1]
+    assert (stage.returncode, said) == (1, "spkdistill: error: stopped by SIGTERM\n")
+    assert list(tmp_path.iterdir()) == []

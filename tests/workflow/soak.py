@@ -1,4 +1,4 @@
-"""Kill the tiny run again and again, at random moments in every stage, and see that `spkdistill resume` mends it.
+"""Kill the tiny run again and again, at random moments in every stage; `spkdistill resume` must mend it.
 
     python tests/workflow/soak.py --kills 100 --seed 0 --directory /tmp/soak
 
@@ -119,9 +119,9 @@ def soak(
 ) -> Iterator[Kill]:
     """Make a run, kill and resume it up to `limit` times, and check what comes of it; yields the kills.
 
-    What `before` has least of, kinds and stages, is what is killed next. Raises Broken where a finished job is
-    run again, an orphan lives on, or the run ends with other bytes than `reference`, a private file, a lock,
-    or something left to do.
+    What `before` has least of, kinds and stages, is what is killed next. Raises Broken where a finished job
+    is run again, an orphan lives on, or the run ends with other bytes than `reference`, a private file, a
+    lock, or something left to do.
     """
     prepare(run)
     session, finished, kills = Session(run, run.command()), set(), list(before)
@@ -160,7 +160,7 @@ def prepare(run: Run) -> None:
 def catch(
     session: Session, reference: Run, killed: Sequence[str], draw: random.Random
 ) -> tuple[str, float, list[psutil.Process]] | None:
-    """Wait for a random moment in one of the stages that were killed least: (stage, seconds into it, processes).
+    """Wait for a random moment in a stage that was killed least: (stage, seconds into it, processes).
 
     None if Snakemake ends before.
     """
@@ -261,11 +261,9 @@ def table(kills: Sequence[Kill]) -> str:
     for number, kind in enumerate(KINDS, start=1):
         of_kind = [kill for kill in kills if kill.kind == kind]
         if of_kind:
-            orphaned = sum(kill.lived_on > 0 for kill in of_kind)
+            alive = sum(kill.lived_on > 0 for kill in of_kind)
             seconds = sorted(kill.seconds for kill in of_kind)[len(of_kind) // 2]
-            lines.append(
-                f"{number} {kind}: {len(of_kind)}, {orphaned} left jobs alive; first job after {seconds} s (median)"
-            )
+            lines.append(f"{number} {kind}: {len(of_kind)}, {alive} left jobs alive, resumed in {seconds} s")
     return "\n".join(lines)
 
 

@@ -12,11 +12,8 @@ from snakemake.logging import logger
 from spkdistill.cli import stage_code
 from spkdistill.config import calibration_lists, resolve
 from spkdistill.errors import ConfigError
-<<<<<<< HEAD
 from spkdistill.provenance import start_run
-=======
 from spkdistill.resume import processes, records
->>>>>>> 11f3a0b (spkdistill resume: ends the orphans of an interrupted run, here and on Slurm, unlocks, and goes on)
 
 try:
     config = resolve(config, Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")

@@ -9,6 +9,7 @@ import importlib
 import json
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -42,7 +43,9 @@ ROOMS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; errors meant for people become one line on stderr and exit status 1."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments is None:
+        arguments = sys.argv[1:]
+        signal.signal(signal.SIGTERM, stop)
     try:
         return run(parse(arguments)) or 0
     except SpkdistillError as error:
@@ -79,6 +82,11 @@ def final_name(path: str) -> str:
     """The name that a person knows a file by: that of an output, where `path` is its private name."""
     parts = private_parts(path)
     return str(parts.path) if parts else path
+
+
+def stop(number: int, frame: object) -> None:
+    """End at a signal as at an error: half-written files are removed on the way."""
+    sys.exit(f"spkdistill: error: stopped by {signal.Signals(number).name}")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
