@@ -21,6 +21,7 @@ from benchmarks.scale.synthetic import (
 from benchmarks.timing import Usage, report, spkdistill
 
 from spkdistill.data.headers import write_headers
+from spkdistill.shards import shard
 
 JOBS = 32
 DIM = 16  # of the embeddings whose index is merged; their own bytes are not read
@@ -62,7 +63,8 @@ def write_set(folder: Path, ids: list[str]) -> None:
     """A data directory, frame counts, headers, and the embeddings' indexes."""
     write_directory(folder / "data", ids)
     write_num_frames(folder / "utt2num_frames", ids)
-    write_headers(folder / "headers", dict.fromkeys(ids, 8 * RATE))
+    for job in range(1, JOBS + 1):
+        write_headers(folder / f"headers.{job}", dict.fromkeys(shard(ids, job, JOBS), 8 * RATE))
     write_index(folder / "embeddings", ids, DIM, JOBS)
 
 
@@ -74,9 +76,10 @@ def inspect(folder: Path) -> Usage:
 
 def prepare(folder: Path, trials: dict[str, object]) -> Usage:
     """The data directory, from headers that are there."""
-    inputs = "--settings", json.dumps(set_of(folder, trials)), "--headers", folder / "headers"
+    headers = [folder / f"headers.{job}" for job in range(1, JOBS + 1)]
     return spkdistill(
-        "prepare", *inputs, "--seed", 0, "--max-rejected", 0, "--output-dir", folder / "prepared"
+        *("prepare", "--settings", json.dumps(set_of(folder, trials)), "--headers", *headers),
+        *("--seed", 0, "--max-rejected", 0, "--output-dir", folder / "prepared"),
     )
 
 

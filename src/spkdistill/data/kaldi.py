@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spkdistill.errors import DataError
-from spkdistill.files import read_text, write_text
+from spkdistill.files import read_text, replacing
 
 SORT_HINT = "sort the file with LC_ALL=C sort"
 
@@ -140,7 +140,8 @@ def write(directory: str | Path, data: DataDir) -> None:
     for name, lines in tables.items():
         path = Path(directory) / name
         if lines:
-            write_text(path, "".join(f"{line}\n" for line in lines))
+            with replacing(path) as file:
+                file.writelines(f"{line}\n" for line in lines)
         else:
             path.unlink(missing_ok=True)
 
