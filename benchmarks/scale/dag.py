@@ -3,6 +3,7 @@
 `python -m benchmarks.scale.dag`
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,7 @@ from benchmarks.scale.synthetic import SIZES, utterance_ids, write_directory
 from benchmarks.timing import Usage, report, run_main
 
 ROOT = Path(__file__).parents[2]
-PAPER = ROOT / "workflow/configs/voxceleb.yaml"
-SHARDS = (8, 16, 32, 64)
+SHARDS, OTHER_SHARDS = 32, (8, 16, 64)
 
 
 def main() -> None:
@@ -23,36 +23,38 @@ def main() -> None:
         folder, rows = Path(name), []
         for size in SIZES:
             write_directory(folder / str(size), utterance_ids(size))
-            rows.append([f"voxceleb.yaml, dry run, {size} utterances", *planned(folder, size, 32)])
-        rows += [[f"voxceleb.yaml, dry run, {jobs} shards", *planned(folder, size, jobs)] for jobs in SHARDS]
-        rows.append(["config.yaml, finished, nothing to do", *nothing_to_do(folder / "default")])
-    report("scale-dag", ["config", "jobs", "wall, s", "CPU, s", "peak, MB"], rows)
+            rows.append(planned(folder, size, SHARDS))
+        rows += [planned(folder, SIZES[-1], shards) for shards in OTHER_SHARDS]
+        rows.append(nothing_to_do(folder / "default"))
+        jobs = count_jobs(snakemake(folder / "run", folder / f"{SIZES[-1]}-{SHARDS}.yaml"))
+    report("scale-dag", ["config", "shards", "utterances", "jobs", "wall, s", "CPU, s", "peak, MB"], rows)
+    report("scale-jobs", ["rule", "jobs"], sorted(jobs.items(), key=lambda row: (row[1], row[0])))
 
 
-def planned(folder: Path, size: int, jobs: int) -> list[object]:
+def planned(folder: Path, size: int, shards: int) -> list[object]:
     """A dry run of the config at paper scale, its training set replaced by a made-up one."""
-    config = yaml.safe_load(PAPER.read_text(encoding="utf-8")) | {"shards": jobs}
+    config = yaml.safe_load((ROOT / "workflow/configs/voxceleb.yaml").read_text(encoding="utf-8"))
+    config["shards"] = shards
     config["sets"]["train"]["directory"] = str(folder / str(size))
-    path = folder / f"{size}-{jobs}.yaml"
+    path = folder / f"{size}-{shards}.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     arguments = snakemake(folder / "run", path)
-    return [
-        count_jobs(arguments),
-        *cells(run_main("snakemake.cli", *arguments, "--dry-run", "--quiet", "all")),
-    ]
+    used = run_main("snakemake.cli", *arguments, "--dry-run", "--quiet", "all")
+    return ["voxceleb.yaml, dry run", shards, size, count_jobs(arguments)["total"], *cells(used)]
 
 
 def nothing_to_do(folder: Path) -> list[object]:
     """The default run, all of whose files are there and empty, with Snakemake's records of them."""
     arguments = snakemake(folder, ROOT / "config.yaml")
-    count = count_jobs(arguments)
+    jobs = count_jobs(arguments)["total"]
     summary = subprocess.run([*command(arguments), "--summary"], capture_output=True, text=True, check=True)
     for line in summary.stdout.splitlines()[1:]:
         path = folder / line.split("\t")[0]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     subprocess.run([*command(arguments), "--touch", "--quiet", "all"], capture_output=True, check=True)
-    return [count, *cells(run_main("snakemake.cli", *arguments, "--quiet", "all"))]
+    used = run_main("snakemake.cli", *arguments, "--quiet", "all")
+    return ["config.yaml, finished, nothing to do", 2, 60 * 15, jobs, *cells(used)]
 
 
 def snakemake(folder: Path, config: Path) -> list[object]:
@@ -66,13 +68,12 @@ def command(arguments: list[object]) -> list[str]:
     return [sys.executable, "-m", "snakemake", *map(str, arguments)]
 
 
-def count_jobs(arguments: list[object]) -> int:
-    """How many jobs a dry run names."""
-    done = subprocess.run(
-        [*command(arguments), "--dry-run", "--quiet", "rules"], capture_output=True, text=True, check=True
-    )
-    total = (line.split() for line in (done.stdout + done.stderr).splitlines())
-    return next(int(words[1]) for words in total if words[:1] == ["total"] and len(words) == 2)
+def count_jobs(arguments: list[object]) -> dict[str, int]:
+    """The jobs of each rule that a dry run names, and their total."""
+    planned = [*command(arguments), "--dry-run", "--quiet", "rules"]
+    done = subprocess.run(planned, capture_output=True, text=True, check=True)
+    stats = (done.stdout + done.stderr).rpartition("Job stats:")[2]
+    return {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", stats, re.MULTILINE)}
 
 
 def cells(used: Usage) -> list[str]:
