@@ -21,6 +21,7 @@ from benchmarks.scale.synthetic import (
 from benchmarks.timing import Usage, report, spkdistill
 
 from spkdistill.data.headers import write_headers
+from spkdistill.provenance import start_run
 from spkdistill.shards import shard
 
 JOBS = 32
@@ -60,7 +61,8 @@ def main() -> None:
 
 
 def write_set(folder: Path, ids: list[str]) -> None:
-    """A data directory, frame counts, headers, and the embeddings' indexes."""
+    """A run with a data directory, frame counts, headers, and the embeddings' indexes."""
+    start_run(folder, {}, "Snakefile", [])  # so that stages leave their records, and look at those of others
     write_directory(folder / "data", ids)
     write_num_frames(folder / "utt2num_frames", ids)
     for job in range(1, JOBS + 1):
