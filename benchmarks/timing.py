@@ -24,8 +24,11 @@ RESULTS = Path(__file__).parent / "results"
 UNIT = np.random.default_rng(0).standard_normal((2000, 2000))
 COMMAND = """
 import re, sys
-from spkdistill.cli import main
-code = main()
+from {module} import main
+try:
+    code = main()
+except SystemExit as stopped:
+    code = stopped.code
 print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
 sys.exit(code)
 """
@@ -71,17 +74,23 @@ def cpu_seconds(task: Callable[[], object]) -> float:
 
 
 def spkdistill(*arguments: object) -> Usage:
-    """Run a command of spkdistill in a process of its own.
+    """Run a command of spkdistill in a process of its own."""
+    return run_main("spkdistill.cli", *arguments)
+
+
+def run_main(module: str, *arguments: object) -> Usage:
+    """Run the `main` of a module in a process of its own.
 
     Its peak is that of its own memory (VmHWM): ru_maxrss would count this process's too, from before exec.
     """
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", COMMAND, *map(str, arguments)], stdout=subprocess.PIPE)
-    peak = process.stdout.read()
+    command = [sys.executable, "-c", COMMAND.format(module=module), *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    peak = process.stdout.read().splitlines()[-1]
     _, status, used = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
     if status:
-        raise SystemExit(f"spkdistill {arguments[0]} failed")
+        raise SystemExit(f"{module} {arguments[0]} failed")
     return Usage(wall, used.ru_utime + used.ru_stime, int(peak) / 1e3)
 
 

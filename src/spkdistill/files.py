@@ -5,8 +5,9 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -109,7 +110,7 @@ def read_tsv(path: str | Path, columns: list[str]) -> list[list[str]]:
     return rows
 
 
-def write_tsv(path: str | Path, columns: list[str], rows: list[list[Any]]) -> None:
+def write_tsv(path: str | Path, columns: list[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a header and rows, tab-separated, atomically."""
-    lines = ["\t".join(map(str, row)) for row in [columns, *rows]]
-    write_text(path, "\n".join(lines) + "\n")
+    with replacing(path) as file:
+        file.writelines("\t".join(map(str, row)) + "\n" for row in chain([columns], rows))

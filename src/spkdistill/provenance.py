@@ -105,7 +105,7 @@ def input_digests(paths: Iterable[Path], run: Path) -> dict[str, str]:
 def archives_behind(scp: Path, run: Path) -> list[Path]:
     """The archives that an index points into, as far as they belong to the run."""
     try:
-        places = set(PLACE.findall(scp.read_bytes()))
+        places = {found[1] for found in PLACE.finditer(scp.read_bytes())}
     except OSError:
         return []  # the stage itself will say so
     below = f"{run}/".encode()

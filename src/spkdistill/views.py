@@ -139,8 +139,9 @@ def read_views(path: str | Path) -> Views:
 
 def write_views(path: str | Path, views: Views) -> None:
     """Write views.tsv."""
-    numbers = views.first.tolist(), views.frames.tolist(), views.utterance_frames.tolist()
-    write_tsv(path, COLUMNS, list(zip(views.ids, views.utterances, views.speakers, *numbers, strict=True)))
+    names = views.ids, views.utterances, views.speakers
+    numbers = views.first, views.frames, views.utterance_frames
+    write_tsv(path, COLUMNS, zip(*names, *(map(int, column) for column in numbers), strict=True))
 
 
 def write_speakers(path: str | Path, views: Views) -> None:

@@ -60,7 +60,7 @@ def test_embedding_is_the_networks_output_on_the_whole_utterance(network, featur
         np.testing.assert_allclose(reader[name], expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("jobs", [2, 3])
+@pytest.mark.parametrize("jobs", [2, 3, 7, 20])
 def test_embeddings_are_the_same_bytes_in_any_number_of_shards(network, features, tmp_path, jobs):
     extract_shard(*network, tmp_path / "voiced.scp", tmp_path / "x.ark", tmp_path / "x.scp", threads=1)
     whole = ArkReader(tmp_path / "x.scp")

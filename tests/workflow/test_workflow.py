@@ -77,7 +77,11 @@ def test_deleted_artifacts_come_back_with_the_same_bytes(copied, lost):
 
 def test_results_do_not_depend_on_the_number_of_shards(finished, tmp_path):
     other = type(finished)(tmp_path)
-    other.write_config(finished.config() | {"shards": 3})
+    config = finished.config() | {"shards": 3}
+    config["trials"]["trials"]["shards"] = 5
+    other.write_config(config)
+    assert not list(finished.results.glob("scores/**/scores.*"))
+    assert other.planned()["merge_scores"] == 5 * 2  # models, back-ends that are no fusion
     other.finish()
     ours, theirs = finished.digests(), other.digests()
     merged = [name for name in ours if name.startswith(("scores/", "students/", "metrics/", "views/"))]

@@ -6,7 +6,7 @@ from typing import Any
 from spkdistill.arks.reader import ArkReader
 from spkdistill.arks.scp import parse_location
 from spkdistill.errors import DataError
-from spkdistill.files import read_text, read_tsv, write_text, write_tsv
+from spkdistill.files import read_text, read_tsv, replacing, write_tsv
 
 REJECTED = ["utterance", "reason"]
 SAMPLE = 1000  # entries whose headers are looked at for a manifest
@@ -17,27 +17,28 @@ def merge(parts: list[str | Path], output: str | Path, expected: list[str] | Non
 
     Keys must be sorted, unique, and, where `expected` is given, exactly those of it that are not `rejected`.
     """
-    lines: list[str] = []
     keys: list[str] = []
-    for part in parts:
-        for number, line in enumerate(read_text(part).splitlines(), start=1):
-            key, _, value = line.partition(" ")
-            if not key or not value:
-                raise DataError(f"{part}:{number}: expected a key and a value, found {line!r}")
-            if keys and key <= keys[-1]:
-                raise DataError(
-                    f"{part}:{number}: {key} comes after {keys[-1]}; keys must be sorted and unique"
-                )
-            keys.append(key)
-            lines.append(line)
-    if expected is not None:
-        check_complete(keys, expected, rejected, output)
-    write_text(output, "".join(f"{line}\n" for line in lines))
-    return len(lines)
+    with replacing(output) as merged:
+        for part in parts:
+            for number, line in enumerate(read_text(part).splitlines(), start=1):
+                key, _, value = line.partition(" ")
+                if not key or not value:
+                    raise DataError(f"{part}:{number}: expected a key and a value, found {line!r}")
+                if keys and key <= keys[-1]:
+                    raise DataError(
+                        f"{part}:{number}: {key} comes after {keys[-1]}; keys must be sorted and unique"
+                    )
+                keys.append(key)
+                merged.write(f"{line}\n")
+        if expected is not None:
+            check_complete(keys, expected, rejected, output)
+    return len(keys)
 
 
 def check_complete(keys: list[str], expected: list[str], rejected: set[str], output: str | Path) -> None:
     """Raise DataError unless `keys` are the expected ones less the rejected ones."""
+    if keys == [key for key in expected if key not in rejected]:
+        return
     found, wanted = set(keys), set(expected) - rejected
     for label, wrong in (
         ("missing though not rejected", wanted - found),

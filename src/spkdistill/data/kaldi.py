@@ -3,6 +3,7 @@
 Every file is sorted as `LC_ALL=C sort` does and names each id once; `read` names the line that does not.
 """
 
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spkdistill.errors import DataError
-from spkdistill.files import read_text, write_text
+from spkdistill.files import read_text, replacing
 
 SORT_HINT = "sort the file with LC_ALL=C sort"
 
@@ -45,12 +46,14 @@ class DataDir:
     @cached_property
     def utterances(self) -> list[Utterance]:
         """Every utterance, sorted by id."""
+        return [self.utterance(id) for id in self.utt2spk]
+
+    def utterance(self, id: str) -> Utterance:
+        """The utterance of this id."""
         if self.segments is None:
-            return [Utterance(id, speaker, self.wav[id], None, None) for id, speaker in self.utt2spk.items()]
-        return [
-            Utterance(id, self.utt2spk[id], self.wav[recording], start, end)
-            for id, (recording, start, end) in self.segments.items()
-        ]
+            return Utterance(id, self.utt2spk[id], self.wav[id], None, None)
+        recording, start, end = self.segments[id]
+        return Utterance(id, self.utt2spk[id], self.wav[recording], start, end)
 
     @cached_property
     def spk2utt(self) -> dict[str, list[str]]:
@@ -93,6 +96,9 @@ def read_with_speakerless(directory: str | Path, allow_pipes: bool) -> tuple[Dat
             raise DataError(
                 f"{directory / 'utt2spk'}:{number}: {utterance} has {speaker!r} for a speaker; give it one id"
             )
+    if utt2spk.keys() == utterances.keys():
+        speakers = map(sys.intern, utt2spk.values())
+        utt2spk = dict(zip(utterances, speakers, strict=True))  # each id in memory once
     speakerless = [utterance for utterance in utterances if not utt2spk.get(utterance)]
     for utterance in speakerless:
         utt2spk.pop(utterance, None)
@@ -134,7 +140,8 @@ def write(directory: str | Path, data: DataDir) -> None:
     for name, lines in tables.items():
         path = Path(directory) / name
         if lines:
-            write_text(path, "".join(f"{line}\n" for line in lines))
+            with replacing(path) as file:
+                file.writelines(f"{line}\n" for line in lines)
         else:
             path.unlink(missing_ok=True)
 
@@ -151,13 +158,16 @@ def read_table(path: str | Path, allow_empty_values: bool = False) -> dict[str, 
         lines.pop()
     if not lines:
         raise DataError(f"{path}: the file is empty; expected lines of an id and its value")
-    rows = [line.strip().split(None, 1) for line in lines]
-    for number in [number for number, row in enumerate(rows) if len(row) != 2]:
-        if len(rows[number]) != 1 or not allow_empty_values:
-            raise DataError(f"{path}:{number + 1}: expected an id and its value, found {lines[number]!r}")
-        rows[number].append("")
-    require_sorted(path, [row[0] for row in rows])
-    return dict(rows)
+    table: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        fields = line.strip().split(None, 1)
+        if len(fields) == 1 and allow_empty_values:
+            fields.append("")
+        if len(fields) != 2:
+            raise DataError(f"{path}:{number}: expected an id and its value, found {line!r}")
+        table[fields[0]] = fields[1]
+    require_sorted(path, list(table) if len(table) == len(lines) else [line.split()[0] for line in lines])
+    return table
 
 
 def require_sorted(path: str | Path, keys: Sequence[str]) -> None:
@@ -184,17 +194,16 @@ def refuse_pipes(path: Path, wav: dict[str, str]) -> None:
             )
 
 
-def require_known(path: Path, keys: Iterable[str], known: Iterable[str], source: str) -> None:
+def require_known(path: Path, keys: Iterable[str], known: Collection[str], source: str) -> None:
     """Refuse a file that names ids which `source` does not."""
-    unknown = set(keys) - set(known)
-    if unknown:
-        number, key = next((n, key) for n, key in enumerate(keys, start=1) if key in unknown)
-        raise DataError(f"{path}:{number}: {key} is not in {source}; add it there or remove this line")
+    for number, key in enumerate(keys, start=1):
+        if key not in known:
+            raise DataError(f"{path}:{number}: {key} is not in {source}; add it there or remove this line")
 
 
-def require_complete(path: Path, keys: Iterable[str], expected: Iterable[str], source: str) -> None:
+def require_complete(path: Path, keys: Collection[str], expected: Iterable[str], source: str) -> None:
     """Refuse a file without some of the ids that `source` has."""
-    missing = set(expected) - set(keys)
+    missing = [id for id in expected if id not in keys]
     if missing:
         raise DataError(f"{path}: {min(missing)} of {source} is missing; add it, or make the file again")
 
@@ -218,7 +227,7 @@ def read_segments(path: Path, wav: dict[str, str]) -> dict[str, tuple[str, float
     return segments
 
 
-def read_durations(path: Path, utterances: Iterable[str]) -> dict[str, float]:
+def read_durations(path: Path, utterances: Collection[str]) -> dict[str, float]:
     """utt2dur, in seconds, for exactly `utterances`; empty where there is no such file."""
     if not path.exists():
         return {}

@@ -39,7 +39,9 @@ def extract_shard(
 ) -> None:
     """Write the features of a shard of the data directory `data`; audio that is no use goes to `rejected`."""
     torch.set_num_threads(1)
-    utterances = shard(read_data(data, allow_pipes).utterances, job, jobs)
+    contents = read_data(data, allow_pipes)
+    utterances = [contents.utterance(id) for id in shard(list(contents.utt2spk), job, jobs)]
+    del contents  # a shard is small beside it
     refused = []
     with ArkWriter(ark, scp, settings.compression) as writer:
         for utterance in progress(utterances, len(utterances), "features", "utterances"):
