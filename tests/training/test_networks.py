@@ -2,6 +2,7 @@
 
 import os
 import signal
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -157,6 +158,30 @@ def test_a_killed_training_goes_on_from_its_last_whole_checkpoint(
         newest.write_bytes(newest.read_bytes()[:-9])
     assert run(settings, tmp_path / "broken").bytes() == whole
     assert f"going on from step {4 if damaged else 8}" in capsys.readouterr().err
+
+
+def train_in(folder, settings, inputs):
+    """A training for another process."""
+    places = Places(folder)
+    train_network(settings, {"kind": "mfcc"}, inputs, {}, 0, "t", places.work, places.files)
+
+
+def test_a_training_killed_a_dozen_times_ends_in_the_same_bytes(run, settings, corpus, tmp_path):
+    """A checkpoint at every step: many of the kills come while one is written."""
+    settings["training"] |= {"epochs": 100, "checkpoint_minutes": 1e-9}
+    whole = run({**settings, "training": {**settings["training"]}}, tmp_path / "whole").bytes()
+    context, random = get_context("forkserver"), np.random.default_rng(0)
+    context.set_forkserver_preload(["spkdistill.training.networks"])
+    cut_off = set()
+    for _ in range(12):
+        process = context.Process(target=train_in, args=(tmp_path / "killed", settings, corpus.inputs))
+        process.start()
+        process.join(random.uniform(0.2, 1.2))
+        process.kill()
+        process.join()
+        cut_off |= {path.name for path in (tmp_path / "killed").glob("work/.*.tmp.*")}
+    print(cut_off, list((tmp_path/"killed/work").iterdir()))
+    assert run(settings, tmp_path / "killed").bytes() == whole
 
 
 def test_checkpoints_come_as_often_as_asked_and_a_finished_one_only_writes(
