@@ -1,11 +1,16 @@
 """A checkpoint gives back what was saved, a damaged one leaves another, one of other settings is not used."""
 
+import resource
+import signal
+
 import pytest
 import torch
 from torch import nn
 
+from spkdistill.errors import DataError
 from spkdistill.files import write_text
 from spkdistill.training import checkpoint
+from spkdistill.training.checkpoint import held
 
 
 def tensors_of(step):
@@ -45,6 +50,72 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage, cap
     assert "not used" in capsys.readouterr().err
     save(tmp_path, 3)
     assert checkpoint.load(tmp_path, "same")[0] == 3
+
+
+@pytest.mark.parametrize("suffix", ["json", "safetensors"])
+def test_no_flipped_byte_is_ever_used(tmp_path, suffix, capsys):
+    """Any byte of either file, in any of its bits' positions in turn, and as a carriage return."""
+    save(tmp_path, 1, 2)
+    file = tmp_path / f"checkpoint-000000002.{suffix}"
+    whole = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for place, byte in enumerate(whole[file]):
+        for wrong in {byte ^ 1 << place % 8, ord("\r")} - {byte}:
+            for path, data in whole.items():
+                path.write_bytes(data)
+            file.write_bytes(whole[file][:place] + bytes([wrong]) + whole[file][place + 1 :])
+            assert checkpoint.load(tmp_path, "same")[0] == 1, (place, byte, wrong)
+
+
+@pytest.mark.parametrize("length", [0, 1, 100])
+def test_two_damaged_checkpoints_start_anew(tmp_path, length, capsys):
+    save(tmp_path, 1, 2)
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:length])
+    assert checkpoint.load(tmp_path, "same") is None
+    assert capsys.readouterr().err.count("damaged; the checkpoint is not used") == 2
+
+
+def test_what_a_killed_process_left_goes_before_the_next_training(tmp_path):
+    save(tmp_path, 1)
+    for name in (".checkpoint-000000002.safetensors.tmp.17", "checkpoint-000000002.safetensors"):
+        (tmp_path / name).write_bytes(b"half")
+    assert checkpoint.load(tmp_path, "same")[0] == 1
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_place_without_a_folder_to_write_to_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    for work in (tmp_path / "file", tmp_path / "file/work", "/proc/work"):
+        with pytest.raises(DataError, match=f"{work}: .*; checkpoints must be written there"), held(work):
+            pass
+
+
+def test_a_folder_serves_one_training_at_a_time(tmp_path):
+    with held(tmp_path), pytest.raises(DataError, match="another training goes on here"), held(tmp_path):
+        pass
+    with held(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "json"])
+def test_a_full_disk_is_named_and_leaves_the_older_checkpoints(tmp_path, suffix):
+    """A file that the system may not let grow past some size fails as on a full disk, partly written."""
+    save(tmp_path, 1, 2)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    tensors = {"a": torch.zeros(1 if suffix == "json" else 5000)}
+    state = {"rows": [0] * (5000 if suffix == "json" else 1)}
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(
+            DataError, match="File too large; the checkpoint of step 3 is not written, older ones"
+        ):
+            checkpoint.save(tmp_path, "same", 3, state, tensors)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert {path: path.read_bytes() for path in before} == before
+    assert checkpoint.load(tmp_path, "same")[0] == 2
 
 
 def test_a_checkpoint_of_another_identity_is_not_used(tmp_path, capsys):

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_json, read_text
 from spkdistill.models import store
 from spkdistill.models.build import build_head, build_model
-from spkdistill.training import loop, networks
+from spkdistill.training import checkpoint, loop, networks
 from spkdistill.training.data import Batch
 from spkdistill.training.loop import Interrupted
 from spkdistill.training.networks import train_network
@@ -157,6 +159,32 @@ def test_a_killed_training_goes_on_from_its_last_whole_checkpoint(
         newest.write_bytes(newest.read_bytes()[:-9])
     assert run(settings, tmp_path / "broken").bytes() == whole
     assert f"going on from step {4 if damaged else 8}" in capsys.readouterr().err
+
+
+def train_in(folder, settings, inputs):
+    """A training for another process."""
+    places = Places(folder)
+    train_network(settings, {"kind": "mfcc"}, inputs, {}, 0, "t", places.work, places.files)
+
+
+def test_a_training_killed_again_and_again_ends_in_the_same_bytes(run, settings, corpus, tmp_path):
+    """A checkpoint at every step: many of the kills come while one is written."""
+    settings["training"]["epochs"] = 40
+    model, _, log = run(settings, tmp_path / "whole").bytes()
+    settings["training"]["checkpoint_minutes"] = 1e-9
+    context, random = get_context("forkserver"), np.random.default_rng(0)
+    context.set_forkserver_preload(["spkdistill.training.networks"])
+    for _ in range(8):
+        before = checkpoint.newest_first(tmp_path / "killed/work")[:1]
+        process = context.Process(target=train_in, args=(tmp_path / "killed", settings, corpus.inputs))
+        process.start()
+        while process.is_alive() and checkpoint.newest_first(tmp_path / "killed/work")[:1] == before:
+            time.sleep(0.001)
+        time.sleep(random.uniform(0, 0.05))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    assert run(settings, tmp_path / "killed").bytes()[::2] == [model, log]
 
 
 def test_checkpoints_come_as_often_as_asked_and_a_finished_one_only_writes(

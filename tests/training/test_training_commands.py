@@ -56,6 +56,34 @@ def test_a_student_is_trained_on_the_targets_named(command, settings, corpus, tm
         command("train", {**settings, "distil": distil}, *student, "logits.scp")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("batch_size", 0, r"training\.batch_size: expected 2 or more, found 0"),
+        ("final_learning_rate", 0, r"training\.final_learning_rate: expected more than 0, found 0\.0"),
+        ("learning_rate", float("nan"), r"training\.learning_rate: expected more than 0, found nan"),
+        ("epochs", 0, r"training\.epochs: expected 1 or more, found 0"),
+        ("processes", 0, r"training\.processes: expected 1 or more, found 0"),
+        ("optimizer", "lion", r"training\.optimizer: expected sgd or adamw, found 'lion'"),
+        (
+            "spec_augment",
+            {"time_masks": -1, "time_width": 1, "frequency_masks": 1, "frequency_width": 1},
+            r"training\.spec_augment\.time_masks: expected 0 or more, found -1",
+        ),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused(command, settings, key, value, message):
+    settings["training"][key] = value
+    with pytest.raises(ConfigError, match=message):
+        command("train", settings, "--name", "t", "--feature-settings", "{}")
+
+
+def test_targets_given_twice_are_refused(command, settings, corpus):
+    scp = f"logits={corpus.targets['logits']}"
+    with pytest.raises(ConfigError, match="--targets logits: given twice"):
+        command("train", settings, "--name", "t", "--feature-settings", "{}", "--targets", scp, scp)
+
+
 def test_aggregators_learn_and_the_teacher_stays_as_it_was(
     command, settings, training, tmp_path, monkeypatch
 ):
