@@ -20,9 +20,6 @@ rule student:
     conda:
         "../../envs/spkdistill.yaml"
     threads: lambda w: config["students"][w.student]["training"]["threads"]
-    resources:
-        runtime=1440,
-        mem_mb=4000,
     params:
         settings=lambda w: as_json(model_settings(w.student)),
         features=lambda w: as_json(config["features"][config["students"][w.student]["features"]]),

@@ -18,9 +18,6 @@ rule teacher:
     conda:
         "../../envs/spkdistill.yaml"
     threads: lambda w: config["teachers"][w.teacher]["training"]["threads"]
-    resources:
-        runtime=2880,
-        mem_mb=8000,
     params:
         settings=lambda w: as_json(model_settings(w.teacher)),
         features=lambda w: as_json(config["features"][config["teachers"][w.teacher]["features"]]),
@@ -55,9 +52,6 @@ rule aggregators:
     conda:
         "../../envs/spkdistill.yaml"
     threads: lambda w: config["teachers"][w.teacher]["aggregators"]["training"]["threads"]
-    resources:
-        runtime=1440,
-        mem_mb=8000,
     params:
         settings=lambda w: as_json(config["teachers"][w.teacher]["aggregators"]),
         seed=config["seed"],

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 NOT_ARTIFACTS = {"logs", "benchmarks", "work", "provenance", "run.json"}
 
 
@@ -21,6 +21,7 @@ class Run:
     """A working directory with a config file, in which Snakemake runs this project's Snakefile."""
 
     directory: Path
+    executor: tuple[str, ...] = ("--cores", "2")
 
     @property
     def config_file(self) -> Path:
@@ -36,14 +37,21 @@ class Run:
     def write_config(self, config: dict) -> None:
         self.config_file.write_text(yaml.safe_dump(config, sort_keys=False))
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+    def start(self, *arguments: str) -> subprocess.Popen:
         command = [
             *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
             *("--directory", str(self.directory), "--configfile", str(self.config_file)),
-            *("--cores", "2", "--show-failed-logs", *arguments),
+            *(*self.executor, "--show-failed-logs", *arguments),
         ]
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        process = self.start(*arguments)
+        output, errors = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     def finish(self, *arguments: str) -> str:
         """Run to the end; the output of a run that fails becomes the test's."""
