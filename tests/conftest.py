@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["workflow_runs"]
-
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

@@ -1,18 +1,16 @@
-"""The tiny config, run once for all tests of the workflow, and a way to run Snakemake on a copy of it."""
+"""The tiny config in a working directory, and ways to run and compare it."""
 
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import yaml
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NOT_ARTIFACTS = {"logs", "benchmarks", "work", "provenance", "run.json"}
 
 
@@ -37,21 +35,22 @@ class Run:
     def write_config(self, config: dict) -> None:
         self.config_file.write_text(yaml.safe_dump(config, sort_keys=False))
 
-    def start(self, *arguments: str) -> subprocess.Popen:
-        command = [
+    def command(self, *arguments: str) -> list[str]:
+        return [
             *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
             *("--directory", str(self.directory), "--configfile", str(self.config_file)),
             *(*self.executor, "--show-failed-logs", *arguments),
         ]
+
+    def start(self, *arguments: str) -> subprocess.Popen:
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-        )
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(self.command(*arguments), **pipes, env=environment)
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
         process = self.start(*arguments)
-        output, errors = process.communicate()
-        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+        said = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, *said)
 
     def finish(self, *arguments: str) -> str:
         """Run to the end; the output of a run that fails becomes the test's."""
@@ -72,19 +71,3 @@ class Run:
             for path in sorted(self.results.rglob("*"))
             if path.is_file() and not NOT_ARTIFACTS & set(path.relative_to(self.results).parts)
         }
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Run:
-    """The tiny run, complete; tests that change something take a copy."""
-    run = Run(tmp_path_factory.mktemp("tiny"))
-    shutil.copy(ROOT / "workflow/configs/tiny.yaml", run.config_file)
-    run.finish()
-    return run
-
-
-@pytest.fixture
-def copied(finished: Run, tmp_path: Path) -> Run:
-    """A copy of the finished run, modification times and Snakemake's records included."""
-    shutil.copytree(finished.directory, tmp_path / "copy", symlinks=True)
-    return Run(tmp_path / "copy")

@@ -8,15 +8,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-
-from workflow_runs import ROOT, Run
+from runs import ROOT, Run
 
 pytestmark = pytest.mark.slurm
 
-CLUSTER = Path(__file__).parent / "cluster.sh"
+CLUSTER = ROOT / "tests/slurm/cluster.sh"
 
 
 class Slurm:
@@ -75,33 +73,34 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
         time.sleep(0.1)
 
 
-def test_a_run_on_the_cluster_gives_the_bytes_of_a_run_here_in_few_jobs(finished, profile, tmp_path):
+def test_a_run_whose_snakemake_is_killed_half_way_gives_in_few_jobs_the_bytes_of_a_run_here(
+    finished, profile, slurm, tmp_path
+):
     run = Run(tmp_path, executor=profile)
     shutil.copy(finished.config_file, run.config_file)
-    said = run.finish()
-    assert run.digests() == finished.digests()
-    steps = int(re.search(r"^total +(\d+)$", said, re.MULTILINE)[1])
-    assert said.count("has been submitted with SLURM jobid") < steps / 4
-    assert "Nothing to be done" in Run(tmp_path).finish("--dry-run")
-
-
-def test_a_killed_snakemake_is_resumed_after_its_jobs_were_ended(lacking, finished, slurm):
-    process = lacking.start("teachers")
-    wait_for(lambda: any("shard" in job for job in slurm.jobs("RUNNING")))
+    process = run.start()
+    wait_for(lambda: any("student" in job for job in slurm.jobs("RUNNING")), seconds=600)
     process.send_signal(signal.SIGKILL)
-    run_id = re.search(r"SLURM run ID: (\S+)", "".join(process.communicate()))[1]
+    said = "".join(process.communicate())
     assert slurm.jobs("RUNNING"), "the jobs live on"
 
+    run_id = re.search(r"SLURM run ID: (\S+)", said)[1]
     slurm.ask("scancel", f"--name={run_id}")
     wait_for(lambda: not slurm.jobs("PENDING,RUNNING,COMPLETING"))
-    lacking.finish("--unlock")
-    lacking.finish("teachers")
-    assert lacking.digests() == finished.digests()
+    run.finish("--unlock")
+    said += run.finish()
+
+    assert run.digests() == finished.digests()
+    steps = int(re.search(r"^total +(\d+)$", said, re.MULTILINE)[1])
+    assert said.count("has been submitted with SLURM jobid") < steps / 3
+    assert "Nothing to be done" in Run(tmp_path).finish("--dry-run")
 
 
 def test_a_training_that_reaches_its_time_limit_goes_on_with_more_time(copied, tmp_path, profile, slurm):
     config = copied.config()
-    config["training"]["teacher"]["epochs"] = 200
+    config["training"]["teacher"]["epochs"] = (
+        600  # longer than the half a minute within which Slurm sees a limit
+    )
     copied.write_config(config)
     shutil.copytree(copied.directory, tmp_path / "here")
     target, log = "teachers/xvector/model.safetensors", copied.results / "logs/teacher/xvector.log"
@@ -124,7 +123,7 @@ def test_a_training_that_reaches_its_time_limit_goes_on_with_more_time(copied, t
 
 
 def test_a_run_waits_for_a_drained_node(lacking, finished, slurm):
-    process = lacking.start("feats")
+    process = lacking.start("data", "feats")
     wait_for(lambda: slurm.jobs("RUNNING"))
     slurm.set_node("DRAIN")
     try:
@@ -140,6 +139,6 @@ def test_a_run_waits_for_a_drained_node(lacking, finished, slurm):
 def test_the_generic_executor_submits_the_same_jobs(lacking, finished):
     profile = "--workflow-profile", str(ROOT / "workflow/profiles/cluster-generic")
     run = replace(lacking, executor=(*profile, "--seconds-between-status-checks", "1"))
-    said = run.finish("feats")
+    said = run.finish("data", "feats")
     assert run.digests() == finished.digests()
     assert "Submitted group job" in said
