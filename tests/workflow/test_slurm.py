@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 from runs import ROOT, Run
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
 
 CLUSTER = ROOT / "tests/slurm/cluster.sh"
 
