@@ -38,7 +38,7 @@ $(VENV)/.ready: envs/$(DEVICE).txt envs/repair_torchaudio.py pyproject.toml
 	@$(BIN)/python envs/repair_torchaudio.py
 	@touch $@
 
-$(VENV)/.ready-test: $(VENV)/.ready envs/test.txt
+$(VENV)/.ready-test: $(VENV)/.ready envs/test.txt envs/cluster.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/test.txt
 	@touch $@
 

@@ -2,6 +2,7 @@
 # A real Slurm of one node on 127.0.0.1, to try the cluster profiles on: Debian's packages, no accounting.
 #
 #   cluster.sh install      apt-get what is missing
+#   cluster.sh check        say why it cannot run here
 #   cluster.sh up DIR       start the daemons, wait for the node, print what a shell needs to use it
 #   cluster.sh down DIR     end the jobs, then the daemons by their pid files; remove DIR
 #
@@ -78,7 +79,7 @@ MpiDefault=none
 # More than the machine may have: jobs overlap on two cores, and a gpu can be asked for.
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName=localhost CPUs=16 RealMemory=64000 Gres=gpu:1 State=UNKNOWN
+NodeName=localhost CPUs=4 RealMemory=64000 Gres=gpu:1 State=UNKNOWN
 PartitionName=main Nodes=localhost Default=YES State=UP
 PartitionName=gpu Nodes=localhost State=UP
 CONF
@@ -93,8 +94,6 @@ CONF
 }
 
 start() {
-    check_machine
-    check_programs
     [ ! -e "$dir/etc" ] || die "$dir: there is a cluster already; cluster.sh down $dir"
     write_config
     munged --force --key-file="$dir/munge/munge.key" --socket="$dir/run/munge.socket" \
@@ -124,15 +123,15 @@ stop() {
     rm -rf "$dir"
 }
 
-command=${1:-}
-if [ "$command" != install ]; then
-    [ -n "${2:-}" ] || die "usage: cluster.sh install | up DIR | down DIR"
+usage="usage: cluster.sh install | check | up DIR | down DIR"
+if [ -n "${2:-}" ]; then
     dir=$(realpath -m "$2")
     export SLURM_CONF=$dir/etc/slurm.conf
 fi
-case $command in
-    install) check_machine && install_packages ;;
-    up) start ;;
-    down) [ ! -e "$SLURM_CONF" ] || stop ;;
-    *) die "usage: cluster.sh install | up DIR | down DIR" ;;
+case "${1:-} ${dir:+DIR}" in
+    "install ") check_machine && install_packages ;;
+    "check ") check_machine && check_programs ;;
+    "up DIR") check_machine && check_programs && start ;;
+    "down DIR") [ ! -e "$SLURM_CONF" ] || stop ;;
+    *) die "$usage" ;;
 esac

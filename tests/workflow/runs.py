@@ -19,6 +19,7 @@ class Run:
     """A working directory with a config file, in which Snakemake runs this project's Snakefile."""
 
     directory: Path
+    executor: tuple[str, ...] = ("--cores", "2")
 
     @property
     def config_file(self) -> Path:
@@ -38,13 +39,18 @@ class Run:
         return [
             *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
             *("--directory", str(self.directory), "--configfile", str(self.config_file)),
-            *("--cores", "2", "--show-failed-logs", *arguments),
+            *(*self.executor, "--show-failed-logs", *arguments),
         ]
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+    def start(self, *arguments: str) -> subprocess.Popen:
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        command = self.command(*arguments)
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(self.command(*arguments), **pipes, env=environment)
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        process = self.start(*arguments)
+        said = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, *said)
 
     def finish(self, *arguments: str) -> str:
         """Run to the end; the output of a run that fails becomes the test's."""

@@ -14,8 +14,6 @@ rule synthesise:
         set=named(name for name in config["sets"] if is_synthetic(name)),
     conda:
         "../../envs/spkdistill.yaml"
-    resources:
-        runtime=60,
     params:
         settings=lambda w: as_json({**config["sets"][w.set], "trials": {}}),
         seed=config["seed"],

@@ -16,8 +16,6 @@ rule embed:
         "results/{run}/benchmarks/embed/{model}.{set}.{job}.tsv"
     conda:
         "../../envs/spkdistill.yaml"
-    resources:
-        runtime=240,
     params:
         code=stage_code("embed"),
     message:

@@ -15,8 +15,6 @@ rule features:
         "results/{run}/benchmarks/features/{features}.{set}.{job}.tsv"
     conda:
         "../../envs/spkdistill.yaml"
-    resources:
-        runtime=120,
     params:
         settings=lambda w: feature_settings(w.features, w.set),
         directory=lambda w, input: Path(input.data[0]).parent,

@@ -22,8 +22,6 @@ rule student:
     threads: lambda w: cores(config["students"][w.student]["training"])
     resources:
         gpu=lambda w: gpus(config["students"][w.student]["training"]),
-        runtime=1440,
-        mem_mb=4000,
     params:
         settings=lambda w: as_json(model_settings(w.student)),
         features=lambda w: as_json(config["features"][config["students"][w.student]["features"]]),

@@ -27,8 +27,6 @@ rule dump:
         "results/{run}/benchmarks/dump/{teacher}.{set}.{job}.tsv"
     conda:
         "../../envs/spkdistill.yaml"
-    resources:
-        runtime=240,
     params:
         parts=lambda w, output: [
             f"{part}={ark},{scp}" for part, ark, scp in zip(PARTS, output.arks, output.scps)

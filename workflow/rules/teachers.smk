@@ -20,8 +20,6 @@ rule teacher:
     threads: lambda w: cores(config["teachers"][w.teacher]["training"])
     resources:
         gpu=lambda w: gpus(config["teachers"][w.teacher]["training"]),
-        runtime=2880,
-        mem_mb=8000,
     params:
         settings=lambda w: as_json(model_settings(w.teacher)),
         features=lambda w: as_json(config["features"][config["teachers"][w.teacher]["features"]]),
@@ -58,8 +56,6 @@ rule aggregators:
     threads: lambda w: cores(config["teachers"][w.teacher]["aggregators"]["training"])
     resources:
         gpu=lambda w: gpus(config["teachers"][w.teacher]["aggregators"]["training"]),
-        runtime=1440,
-        mem_mb=8000,
     params:
         settings=lambda w: as_json(config["teachers"][w.teacher]["aggregators"]),
         seed=config["seed"],
