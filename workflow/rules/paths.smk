@@ -134,11 +134,6 @@ def cores(training):
     return training["threads"] * training["processes"]
 
 
-def gpus(training):
-    """The GPUs that a training must have: one for each process where it is shared, else none."""
-    return training["processes"] if training["processes"] > 1 else 0
-
-
 def targets_of(student):
     """The parts of the cache that a student's objective reads."""
     distil = config["students"][student]["distil"]

@@ -20,8 +20,6 @@ rule student:
     conda:
         "../../envs/spkdistill.yaml"
     threads: lambda w: cores(config["students"][w.student]["training"])
-    resources:
-        gpu=lambda w: gpus(config["students"][w.student]["training"]),
     params:
         settings=lambda w: as_json(model_settings(w.student)),
         features=lambda w: as_json(config["features"][config["students"][w.student]["features"]]),

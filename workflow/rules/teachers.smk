@@ -18,8 +18,6 @@ rule teacher:
     conda:
         "../../envs/spkdistill.yaml"
     threads: lambda w: cores(config["teachers"][w.teacher]["training"])
-    resources:
-        gpu=lambda w: gpus(config["teachers"][w.teacher]["training"]),
     params:
         settings=lambda w: as_json(model_settings(w.teacher)),
         features=lambda w: as_json(config["features"][config["teachers"][w.teacher]["features"]]),
@@ -54,8 +52,6 @@ rule aggregators:
     conda:
         "../../envs/spkdistill.yaml"
     threads: lambda w: cores(config["teachers"][w.teacher]["aggregators"]["training"])
-    resources:
-        gpu=lambda w: gpus(config["teachers"][w.teacher]["aggregators"]["training"]),
     params:
         settings=lambda w: as_json(config["teachers"][w.teacher]["aggregators"]),
         seed=config["seed"],
