@@ -70,6 +70,12 @@ def test_every_config_that_we_ship_is_valid(path):
         ),
         ("features.mfcc.frame_length", float("inf"), "features.mfcc.frame_length: inf"),
         ("cmn.window", 50, "cmn.min_window: 100 is not allowed"),
+        (
+            "training.aggregators.processes",
+            50,
+            r"teachers.xvector.aggregators.training.batch_size: 64 views in a step are too few for "
+            "training.processes 50; 100 are needed",
+        ),
         ("sets.train.seconds", [4, 2], "sets.train.seconds: the range 4 to 2 runs backwards"),
         (
             "trials.trials.file",
