@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -164,18 +164,20 @@ def catch(
 
     None if Snakemake ends before.
     """
-    run = session.run
+    run, all_jobs = session.run, stages(reference)
     while not session.ended():
-        waiting = [stage for stage, logs in stages(reference).items() if logs > stages(run)[stage]]
-        stage = least(waiting, killed, draw) if waiting else None
-        while not session.ended() and stage not in map(stage_of, jobs_of(run)):
-            if stage is None or stages(run)[stage] == stages(reference)[stage]:
+        todo = [stage for stage in all_jobs if stages(run)[stage] < all_jobs[stage]]
+        fewest = min(map(killed.count, todo), default=0)
+        wanted = {stage for stage in todo if killed.count(stage) == fewest and draw.random() < 0.5}
+        while not session.ended() and any(stages(run)[stage] < all_jobs[stage] for stage in wanted):
+            time.sleep(0.2)
+            if found := wanted.intersection(map(stage_of, jobs_of(run))):
+                after = draw.uniform(0, 3)
+                time.sleep(after)
+                if (jobs := jobs_of(run)) and not session.ended():
+                    return min(found), after, jobs
                 break
-            time.sleep(0.05)
-        after = draw.uniform(0, 3)
-        time.sleep(after)
-        if stage and (jobs := jobs_of(run)) and not session.ended():
-            return stage, after, jobs
+        time.sleep(0.2)
     return None
 
 
@@ -198,10 +200,10 @@ def jobs_of(run: Run) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if marked(process) == str(run.directory)]
 
 
-def least(choices: Iterable[str], taken: Sequence[str], draw: random.Random) -> str:
+def least(choices: Sequence[str], taken: Sequence[str], draw: random.Random) -> str:
     """One of the choices that were taken least often."""
-    counts = {choice: taken.count(choice) for choice in choices}
-    return draw.choice(sorted(choice for choice, count in counts.items() if count == min(counts.values())))
+    fewest = min(map(taken.count, choices))
+    return draw.choice([choice for choice in choices if taken.count(choice) == fewest])
 
 
 def end(snakemake: subprocess.Popen, kind: str, job: psutil.Process) -> None:
