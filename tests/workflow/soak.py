@@ -60,7 +60,12 @@ class Session:
         self.run, self.log = run, run.directory / f"session-{time.time_ns()}.log"
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
-                command, cwd=run.directory, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=run.directory,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=heed_interrupts,
             )
 
     def jobs(self) -> list[str]:
@@ -81,6 +86,11 @@ class Session:
             return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             raise Broken(f"{self.log}: still running after {PATIENCE} s") from None
+
+
+def heed_interrupts() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def main() -> int:
