@@ -259,8 +259,10 @@ def test_slurm_jobs_that_stay_are_an_error(queue, directory, monkeypatch):
 
 
 def test_a_slurm_that_does_not_answer_is_named(queue, directory):
-    (directory / "bin/squeue").write_text("#!/bin/sh\necho no controller >&2\nexit 1\n")
-    with pytest.raises(SpkdistillError, match="squeue: no controller"):
+    (directory / "bin/squeue").write_text(
+        "#!/bin/sh\necho trying >&2\necho squeue: fatal: no controller >&2\nexit 1\n"
+    )
+    with pytest.raises(SpkdistillError, match=r"^squeue: fatal: no controller$"):
         list(slurm.end_slurm_jobs())
 
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -60,7 +60,12 @@ class Session:
         self.run, self.log = run, run.directory / f"session-{time.time_ns()}.log"
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
-                command, cwd=run.directory, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=run.directory,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=heed_interrupts,
             )
 
     def jobs(self) -> list[str]:
@@ -81,6 +86,11 @@ class Session:
             return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             raise Broken(f"{self.log}: still running after {PATIENCE} s") from None
+
+
+def heed_interrupts() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def main() -> int:
@@ -164,18 +174,20 @@ def catch(
 
     None if Snakemake ends before.
     """
-    run = session.run
+    run, all_jobs = session.run, stages(reference)
     while not session.ended():
-        waiting = [stage for stage, logs in stages(reference).items() if logs > stages(run)[stage]]
-        stage = least(waiting, killed, draw) if waiting else None
-        while not session.ended() and stage not in map(stage_of, jobs_of(run)):
-            if stage is None or stages(run)[stage] == stages(reference)[stage]:
+        todo = [stage for stage in all_jobs if stages(run)[stage] < all_jobs[stage]]
+        fewest = min(map(killed.count, todo), default=0)
+        wanted = {stage for stage in todo if killed.count(stage) == fewest and draw.random() < 0.5}
+        while not session.ended() and any(stages(run)[stage] < all_jobs[stage] for stage in wanted):
+            time.sleep(0.2)
+            if found := wanted.intersection(map(stage_of, jobs_of(run))):
+                after = draw.uniform(0, 3)
+                time.sleep(after)
+                if (jobs := jobs_of(run)) and not session.ended():
+                    return min(found), after, jobs
                 break
-            time.sleep(0.05)
-        after = draw.uniform(0, 3)
-        time.sleep(after)
-        if stage and (jobs := jobs_of(run)) and not session.ended():
-            return stage, after, jobs
+        time.sleep(0.2)
     return None
 
 
@@ -198,10 +210,10 @@ def jobs_of(run: Run) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if marked(process) == str(run.directory)]
 
 
-def least(choices: Iterable[str], taken: Sequence[str], draw: random.Random) -> str:
+def least(choices: Sequence[str], taken: Sequence[str], draw: random.Random) -> str:
     """One of the choices that were taken least often."""
-    counts = {choice: taken.count(choice) for choice in choices}
-    return draw.choice(sorted(choice for choice, count in counts.items() if count == min(counts.values())))
+    fewest = min(map(taken.count, choices))
+    return draw.choice([choice for choice in choices if taken.count(choice) == fewest])
 
 
 def end(snakemake: subprocess.Popen, kind: str, job: psutil.Process) -> None:

@@ -11,6 +11,7 @@ import psutil
 
 from spkdistill.errors import SpkdistillError
 from spkdistill.files import private_parts
+from spkdistill.resume.processes import DRIFT
 
 WRITTEN = ("results", ".snakemake/storage")  # where stages write; the second stands for remote storage
 REST = 900  # seconds
@@ -39,7 +40,7 @@ def has_writer(path: Path) -> bool:
     if host != socket.gethostname():
         return time.time() - changed < REST
     with suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).create_time() <= changed
+        return psutil.Process(pid).create_time() < changed + DRIFT
     return False
 
 

@@ -15,6 +15,7 @@ import psutil
 from spkdistill.errors import SpkdistillError
 
 MARK = "SPKDISTILL_WORKDIR"
+DRIFT = 60  # seconds that a process's start may seem to move: it is counted from the time of booting
 GRACE = 60  # seconds from SIGTERM to SIGKILL: a training ends its step and saves a checkpoint
 
 

@@ -12,6 +12,7 @@ import psutil
 
 from spkdistill.errors import DataError
 from spkdistill.files import read_json, write_json
+from spkdistill.resume.processes import DRIFT
 
 RECORDS = Path(".snakemake/spkdistill")
 
@@ -35,8 +36,7 @@ class Run:
     def is_alive(self) -> bool:
         """Whether the process of this run lives on this host."""
         with suppress(psutil.NoSuchProcess):
-            # A minute: the time of booting, from which starts are counted, drifts.
-            return self.is_here() and abs(psutil.Process(self.pid).create_time() - self.started) < 60
+            return self.is_here() and abs(psutil.Process(self.pid).create_time() - self.started) < DRIFT
         return False
 
     def write(self) -> None:

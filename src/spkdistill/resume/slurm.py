@@ -39,8 +39,9 @@ def job_names() -> set[str]:
 
 
 def slurm(*command: str) -> str:
-    """What a command of Slurm prints; SpkdistillError with its own words if it fails."""
+    """What a command of Slurm prints; SpkdistillError with its last line if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SpkdistillError(f"{command[0]}: {done.stderr.strip() or f'exit status {done.returncode}'}")
+        last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
+        raise SpkdistillError(f"{command[0]}: {last.removeprefix(f'{command[0]}: ')}")
     return done.stdout
