@@ -4,9 +4,11 @@
 """
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from tempfile import TemporaryDirectory
 
 import yaml
@@ -26,54 +28,58 @@ def main() -> None:
             rows.append(planned(folder, size, SHARDS))
         rows += [planned(folder, SIZES[-1], shards) for shards in OTHER_SHARDS]
         rows.append(nothing_to_do(folder / "default"))
-        jobs = count_jobs(snakemake(folder / "run", folder / f"{SIZES[-1]}-{SHARDS}.yaml"))
-    report("scale-dag", ["config", "shards", "utterances", "jobs", "wall, s", "CPU, s", "peak, MB"], rows)
+        jobs = count_jobs(config_of(folder, SIZES[-1], SHARDS))
+    report("scale-dag", ["config", "shards", "utterances", "wall, s", "CPU, s", "peak, MB"], rows)
     report("scale-jobs", ["rule", "jobs"], sorted(jobs.items(), key=lambda row: (row[1], row[0])))
 
 
 def planned(folder: Path, size: int, shards: int) -> list[object]:
-    """A dry run of the config at paper scale, its training set replaced by a made-up one."""
+    """A dry run of the config at paper scale."""
+    config = config_of(folder, size, shards)
+    used = run_main("snakemake.cli", *snakemake(config), "--dry-run", "--quiet", "all")
+    return ["voxceleb.yaml, dry run", shards, size, *cells(used)]
+
+
+def config_of(folder: Path, size: int, shards: int) -> Path:
+    """The config at paper scale, its training set replaced by a made-up one."""
     config = yaml.safe_load((ROOT / "workflow/configs/voxceleb.yaml").read_text(encoding="utf-8"))
     config["shards"] = shards
     config["sets"]["train"]["directory"] = str(folder / str(size))
-    path = folder / f"{size}-{shards}.yaml"
+    path = folder / f"run-{size}-{shards}/config.yaml"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    arguments = snakemake(folder / "run", path)
-    used = run_main("snakemake.cli", *arguments, "--dry-run", "--quiet", "all")
-    return ["voxceleb.yaml, dry run", shards, size, count_jobs(arguments)["total"], *cells(used)]
+    return path
 
 
 def nothing_to_do(folder: Path) -> list[object]:
     """The default run, all of whose files are there and empty, with Snakemake's records of them."""
-    arguments = snakemake(folder, ROOT / "config.yaml")
-    jobs = count_jobs(arguments)["total"]
-    summary = subprocess.run([*command(arguments), "--summary"], capture_output=True, text=True, check=True)
-    for line in summary.stdout.splitlines()[1:]:
-        path = folder / line.split("\t")[0]
+    folder.mkdir()
+    config = Path(shutil.copy(ROOT / "config.yaml", folder))
+    outputs = (line.split("\t")[0] for line in run(config, "--summary").splitlines())
+    for path in (folder / name for name in outputs if name.startswith("results/")):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    subprocess.run([*command(arguments), "--touch", "--quiet", "all"], capture_output=True, check=True)
-    used = run_main("snakemake.cli", *arguments, "--quiet", "all")
-    return ["config.yaml, finished, nothing to do", 2, 60 * 15, jobs, *cells(used)]
+    run(config, "--touch", "--quiet", "all")
+    used = run_main("snakemake.cli", *snakemake(config), "--quiet", "all")
+    return ["config.yaml, finished, nothing to do", 2, "", *cells(used)]
 
 
-def snakemake(folder: Path, config: Path) -> list[object]:
-    """The arguments of a run in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return [*("--snakefile", ROOT / "Snakefile", "--directory", folder), "--configfile", config, "--cores", 2]
-
-
-def command(arguments: list[object]) -> list[str]:
-    """The command line of a run."""
-    return [sys.executable, "-m", "snakemake", *map(str, arguments)]
-
-
-def count_jobs(arguments: list[object]) -> dict[str, int]:
+def count_jobs(config: Path) -> dict[str, int]:
     """The jobs of each rule that a dry run names, and their total."""
-    planned = [*command(arguments), "--dry-run", "--quiet", "rules"]
-    done = subprocess.run(planned, capture_output=True, text=True, check=True)
-    stats = (done.stdout + done.stderr).rpartition("Job stats:")[2]
+    stats = run(config, "--dry-run", "--quiet", "rules").rpartition("Job stats:")[2]
     return {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", stats, re.MULTILINE)}
+
+
+def run(config: Path, *arguments: str) -> str:
+    """What a run says."""
+    command = [sys.executable, "-m", "snakemake", *map(str, snakemake(config)), *arguments]
+    return subprocess.run(command, stdout=PIPE, stderr=STDOUT, text=True, check=True).stdout
+
+
+def snakemake(config: Path) -> list[object]:
+    """The arguments of a run in the folder of its config file."""
+    files = "--snakefile", ROOT / "Snakefile", "--directory", config.parent, "--configfile", config
+    return [*files, "--cores", 2]
 
 
 def cells(used: Usage) -> list[str]:

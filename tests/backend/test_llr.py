@@ -70,6 +70,19 @@ def test_matrix_and_row_products_are_the_scalar_products_of_the_pairs(enrol, tes
             np.testing.assert_allclose(pair_products(left, right, first, second), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("trials", [500, 50], ids=["by matrix products", "row by row"])
+def test_a_part_of_a_list_has_its_scores_to_the_last_bit(trials):
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(60, 150)), rng.normal(size=(60, 150))
+    first, second = rng.integers(60, size=(2, trials))
+    whole = pair_products(left, right, first, second)
+    for count in (1, 3, 7, 40):
+        for start in range(0, trials, count):
+            part = slice(start, start + count)
+            scores = pair_products(left, right, first[part], second[part], listed=trials)
+            assert np.array_equal(scores, whole[part])
+
+
 def test_length_normalisation_names_a_vector_without_direction():
     vectors = np.array([[3.0, 4.0], [0.0, 0.0]])
     np.testing.assert_allclose(normalise_length(vectors[:1], ["a"]), [[0.6 * 2**0.5, 0.8 * 2**0.5]])
