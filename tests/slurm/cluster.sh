@@ -111,14 +111,24 @@ start() {
     die "the node did not become idle in 20 s"
 }
 
+until_not() { # COMMAND...: wait at most 20 s
+    for _ in $(seq 100); do
+        "$@" >/dev/null 2>&1 || return 0
+        sleep 0.2
+    done
+}
+
+has_jobs() {
+    squeue --noheader --states=PENDING,RUNNING,COMPLETING | grep -q .
+}
+
 stop() {
-    scancel --state=PENDING,RUNNING --partition=main,gpu 2>/dev/null || true
+    squeue --noheader --format=%i 2>/dev/null | xargs --no-run-if-empty scancel || true
+    until_not has_jobs
     for daemon in slurmd slurmctld munged; do
-        pid=$(cat "$dir/run/$daemon.pid" 2>/dev/null) && kill "$pid" 2>/dev/null || continue
-        for _ in $(seq 100); do
-            kill -0 "$pid" 2>/dev/null || break
-            sleep 0.1
-        done
+        pid=$(cat "$dir/run/$daemon.pid" 2>/dev/null) || continue
+        kill "$pid" 2>/dev/null || continue
+        until_not kill -0 "$pid"
     done
     rm -rf "$dir"
 }

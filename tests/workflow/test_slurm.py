@@ -79,7 +79,7 @@ def test_a_run_whose_snakemake_is_killed_half_way_gives_in_few_jobs_the_bytes_of
     run = Run(tmp_path, executor=profile)
     shutil.copy(finished.config_file, run.config_file)
     process = run.start()
-    wait_for(lambda: any("student" in job for job in slurm.jobs("RUNNING")), seconds=600)
+    wait_for(lambda: any("dump" in job for job in slurm.jobs("RUNNING")), seconds=600)
     process.send_signal(signal.SIGKILL)
     said = "".join(process.communicate())
     assert slurm.jobs("RUNNING"), "the jobs live on"
