@@ -7,6 +7,7 @@ or FLAC file inside an archive, or "command |". Segments are cut as Kaldi's extr
 import io
 import os
 import re
+import stat
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ STREAMED = (
 )  # sizes that a writer who could not seek leaves in a header (wave-reader.cc)
 MIN_SEGMENT = 0.1  # seconds; the defaults of extract-segments
 MAX_OVERSHOOT = 0.5
+BLOCK = 1 << 20  # samples of each channel decoded at a time
 MAX_SAMPLES = 1 << 28  # read at a time: four and a half hours at 16 kHz, a gigabyte
 
 
@@ -97,7 +99,7 @@ def decode(sound: soundfile.SoundFile, first: int, count: int, channel: int, loc
         )
     try:
         sound.seek(first)
-        samples = sound.read(count, dtype="float32", always_2d=True)[:, channel]
+        samples = np.concatenate([block[:, channel] for block in blocks(sound, count)])
     except soundfile.LibsndfileError as error:
         raise DataError(
             f"{location}: damaged or truncated: {error.error_string or 'cannot be decoded'}"
@@ -109,6 +111,14 @@ def decode(sound: soundfile.SoundFile, first: int, count: int, channel: int, loc
     if not np.isfinite(samples).all():
         raise DataError(f"{location}: holds samples that are NaN or infinite")
     return samples * np.float32(INT16_SCALE)
+
+
+def blocks(sound: soundfile.SoundFile, count: int) -> Iterator[np.ndarray]:
+    """The next `count` samples, or those that are there, (samples, channels) at a time: headers may lie."""
+    while count:
+        block = sound.read(min(count, BLOCK), dtype="float32", always_2d=True)
+        yield block
+        count = max(count - BLOCK, 0) if len(block) == BLOCK else 0
 
 
 def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
@@ -144,6 +154,8 @@ def open_bytes(location: str, allow_pipes: bool) -> Iterator[BinaryIO]:
     entry = re.fullmatch(r"(.+):(\d{1,18})", location)
     path, offset = (entry[1], int(entry[2])) if entry else (location, 0)
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):  # to open it would be to wait for who writes to it
+            raise DataError(f"{location}: a pipe, not a file")
         file = open(path, "rb", buffering=0)  # noqa: SIM115  unbuffered: libsndfile reads on from its position
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise DataError(f"{location}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from None

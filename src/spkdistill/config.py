@@ -2,7 +2,8 @@
 
 import copy
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import yaml
 from spkdistill.errors import ConfigError
 from spkdistill.settings import build
 
+DEEPEST = 30  # mappings and lists inside each other
+MOST_ENTRIES = 100_000  # of one depth
 DATA_FILES = {
     *("wav.scp", "utt2spk", "spk2utt", "utt2dur", "segments", "spk2gender"),
     *("rejected.tsv", "rejected_trials.tsv", "manifest.json"),
@@ -24,6 +27,7 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     Raises ConfigError, one line that names the key, what was given and what is allowed. The `students` of the
     result have one entry per student and objective, named `<student>-<objective>`.
     """
+    check_size(config)
     config = copy.deepcopy(dict(config))
     share_training(config)
     give_every_objective(config)
@@ -34,6 +38,30 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     config["students"] = dict(crossed_students(config))
     check_model_names(config)
     return config
+
+
+def check_size(config: Mapping[str, Any]) -> None:
+    """Raise a ConfigError for more than any config holds, as YAML aliases of aliases make it."""
+    level: list[Any] = [config]
+    for _ in range(DEEPEST):
+        level = list(islice((part for value in level for part in parts(value)), MOST_ENTRIES))
+        if not level:
+            return
+        if len(level) == MOST_ENTRIES:
+            break
+    raise ConfigError(
+        f"config: nested deeper than {DEEPEST}, or {MOST_ENTRIES} entries and more; look for aliases (*name)"
+    )
+
+
+def parts(value: Any) -> Iterable[Any]:
+    """The values in a mapping, whose keys must be text (ConfigError), or in a list."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise ConfigError(f"config: the key {key!r} is not text; put it in quotes")
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def share_training(config: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,14 +46,27 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def read_text(path: str | Path) -> str:
     """The text of a UTF-8 file; DataError names a file that is missing or not text."""
+    return decode_text(read_bytes(path), path)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a file; DataError names one that cannot be read."""
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
+
+
+def decode_text(data: bytes, name: str | Path) -> str:
+    """The UTF-8 text in `data`, lines ended by newlines; DataError names the file `name` if it is none."""
+    if data.startswith(BOM_UTF8):
+        raise DataError(f"{name}: begins with a byte order mark (BOM); save it as UTF-8 without one")
+    try:
+        return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: not UTF-8 text (byte {error.start})") from None
 
 
 def read_json(path: str | Path) -> Any:
@@ -61,6 +75,8 @@ def read_json(path: str | Path) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; nesting
+        raise DataError(f"{path}: JSON beyond all measure ({error})") from None
 
 
 def read_tsv(path: str | Path, columns: list[str]) -> list[list[str]]:

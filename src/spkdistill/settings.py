@@ -38,7 +38,10 @@ def convert(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint):
         return build(hint, value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{where}: a number beyond all measure") from None
     if get_origin(hint) is tuple and isinstance(value, list):
         return tuple(value)
     expected = get_origin(hint) or hint

@@ -5,6 +5,7 @@ the view's id alone, so it does not depend on which other utterances there are, 
 target is the teacher's output for exactly one view.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from csv import QUOTE_NONE
@@ -20,6 +21,7 @@ from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_text, read_tsv, write_text, write_tsv
 from spkdistill.seeds import derive_seed
 
+LONGEST = 1 << 20  # frames of a view, which memory holds: three hours
 COLUMNS = ["view", "utterance", "speaker", "first", "frames", "utterance_frames"]
 
 
@@ -35,8 +37,10 @@ class ViewSettings:
     def __post_init__(self) -> None:
         """Refuse views without frames, and utterances without views (ConfigError)."""
         for name in ("frames", "per_utterance"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"views.{name}: {getattr(self, name)} is not allowed; expected 1 or more")
+            if not 1 <= getattr(self, name) <= LONGEST:
+                raise ConfigError(
+                    f"views.{name}: {getattr(self, name)} is not allowed; expected 1 to {LONGEST}"
+                )
 
 
 @dataclass(frozen=True)
@@ -116,10 +120,16 @@ def read_views(path: str | Path) -> Views:
     """The views of a views.tsv; DataError names a line that is out of order or starts outside."""
     types = dict.fromkeys(COLUMNS[:3], str) | dict.fromkeys(COLUMNS[3:], np.int64)
     try:
-        table = pd.read_csv(
-            path, sep="\t", dtype=types, usecols=COLUMNS, quoting=QUOTE_NONE, keep_default_na=False
-        )
-    except (ValueError, OSError) as error:
+        with open(path, "rb") as file:
+            if file.readline(LONGEST).decode().rstrip("\r\n").split("\t") != COLUMNS:
+                raise ValueError(
+                    "another header"
+                )  # before pandas takes minutes to name a hundred thousand columns
+        with np.errstate(invalid="ignore"):  # pandas casts 1e999 before it refuses it
+            table = pd.read_csv(
+                path, sep="\t", dtype=types, usecols=COLUMNS, quoting=QUOTE_NONE, keep_default_na=False
+            )
+    except (ValueError, OverflowError, OSError) as error:
         read_tsv(path, COLUMNS)  # raises where a line has too few or too many fields, naming it
         raise DataError(f"{path}: {error}; make the views again") from None
     ids, utterances, speakers = (table[column].tolist() for column in COLUMNS[:3])
@@ -129,10 +139,13 @@ def read_views(path: str | Path) -> Views:
     for line, (before, after) in enumerate(pairwise(ids), start=3):
         if before >= after:
             raise DataError(f"{path}:{line}: view {after} is not after {before}; make the views again")
-    bad = np.flatnonzero((frames < 1) | (first < 0) | (first >= utterance_frames))
+    bad = np.flatnonzero(
+        (frames != frames[0]) | (frames < 1) | (frames > LONGEST) | (first < 0) | (first >= utterance_frames)
+    )
     if bad.size:
         raise DataError(
-            f"{path}:{bad[0] + 2}: view {ids[bad[0]]} starts outside its utterance; make the views again"
+            f"{path}:{bad[0] + 2}: view {ids[bad[0]]} starts outside its utterance, "
+            f"or has not 1 to {LONGEST} frames as all others; make the views again"
         )
     return Views(ids, utterances, speakers, first, frames, utterance_frames)
 
@@ -173,7 +186,7 @@ def read_num_frames(path: str | Path) -> dict[str, int]:
     """The rows of every utterance's features."""
     mapping = read_map(path)
     for utterance, frames in mapping.items():
-        if not (frames.isascii() and frames.isdecimal()):
+        if not re.fullmatch(r"\d{1,9}", frames, re.ASCII):
             raise DataError(f"{path}:{utterance}: expected a number of frames, found {frames!r}")
     return {utterance: int(frames) for utterance, frames in mapping.items()}
 

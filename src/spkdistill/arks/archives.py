@@ -12,13 +12,13 @@ import numpy as np
 
 from spkdistill.arks.objects import Header, Value, decode, read_header, read_text
 from spkdistill.arks.reader import ArkReader
+from spkdistill.arks.scp import LONGEST_KEY
 from spkdistill.arks.sources import Source, opened, skip_blanks
 from spkdistill.arks.writer import ArkWriter, check_compression, encode_value
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import replacing
 
 KEY = re.compile(rb"(\S+)([ \t]|(?=[\r\n]))")
-LONGEST_KEY = 4096
 READ_OPTIONS = {"o", "no", "s", "ns", "cs", "ncs", "t", "b", "bg"}
 WRITE_OPTIONS = {"t", "b", "f", "nf"}
 

@@ -50,6 +50,7 @@ def compress(matrix: np.ndarray, method: str) -> tuple[str, bytes]:
     return "CM3", header + quantise(matrix, minimum, span, 255).astype("u1").tobytes()
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what float32 cannot hold is infinite, as in Kaldi
 def decompress_rows(
     token: str, minimum: float, span: float, stored: np.ndarray, percentiles: np.ndarray | None = None
 ) -> np.ndarray:

@@ -52,6 +52,11 @@ class Statistics:
             self.add_values(record.value)
 
     def add_values(self, array: np.ndarray) -> None:
+        """Merge in an array."""
+        with np.errstate(all="ignore"):  # doubles near their greatest overflow: the sums are infinite
+            self.merge_moments(array)
+
+    def merge_moments(self, array: np.ndarray) -> None:
         """Merge in the moments of an array (Chan, Golub and LeVeque 1983), in float64."""
         finite = array[np.isfinite(array)].astype(np.float64)
         before = self.values - self.nans - self.infinities
@@ -62,7 +67,7 @@ class Statistics:
             mean, count = float(finite.mean()), finite.size
             apart, total = mean - self.mean, before + count
             self.mean += apart * count / total
-            self.squares += float(np.square(finite - mean).sum()) + apart**2 * before * count / total
+            self.squares += float(np.square(finite - mean).sum()) + apart * apart * before * count / total
             self.minimum = min(self.minimum, float(finite.min()))
             self.maximum = max(self.maximum, float(finite.max()))
 
@@ -116,8 +121,8 @@ def compare(key: str, a: Value, b: Value) -> Difference:
         return Difference(key, 0.0, 0.0, (), "")
     if a.shape != b.shape:
         return apart(key, f"shape {a.shape} and {b.shape}")
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
+        a, b = a.astype(np.float64), b.astype(np.float64)
         gap = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
         gap = np.nan_to_num(gap, nan=math.inf, posinf=math.inf)
         ratio = np.where(gap > 0, gap / np.fmax(np.abs(a), np.abs(b)), 0.0)

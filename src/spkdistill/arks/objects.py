@@ -22,6 +22,8 @@ from spkdistill.files import replacing
 
 NUMBERS = {"FM": "<f4", "FV": "<f4", "DM": "<f8", "DV": "<f8", "CM": "u1", "CM2": "<u2", "CM3": "u1"}
 INTEGERS = np.dtype([("size", "i1"), ("value", "<i4")])  # WriteBasicType<int32>: the type's size, the number
+PIECE = re.compile(rb".{1,65536}\S*", re.DOTALL)
+PLAIN = bytes(63 if code > 126 or code in b"_\x1c\x1d\x1e\x1f" else code for code in range(256))  # 63 is ?
 SIZE = struct.Struct("<bi")
 Value = np.ndarray | bytes
 
@@ -254,18 +256,26 @@ def read_text(source: Source, dtype: type = np.float32) -> np.ndarray:
     text = source.through(b"]")
     if not text.endswith(b"]"):
         raise source.fault("the closing ] is missing; the file is cut short")
-    rows = [line for line in re.split(rb"[\n;]", text[1:-1]) if line.strip()]
+    numbers = parse_numbers(source, text[1:-1].replace(b";", b"\n"), dtype)
     if not re.search(rb"[\n;]", text):
-        return parse_numbers(source, text[1:-1], dtype)
-    values = [parse_numbers(source, row, dtype) for row in rows]
-    if len({len(row) for row in values}) > 1:
-        raise source.fault(f"the rows of the matrix have {sorted({len(row) for row in values})} numbers")
-    return np.stack(values) if values else np.empty((0, 0), dtype)
+        return numbers
+    lengths = np.fromiter((len(row[0].split()) for row in re.finditer(rb"[^\[\];\n]+", text)), np.int64)
+    lengths = np.unique(lengths[lengths > 0])
+    if len(lengths) > 1:
+        raise source.fault(f"the rows of the matrix have {lengths.tolist()} numbers")
+    return numbers.reshape(-1, *lengths) if len(lengths) else np.empty((0, 0), dtype)
 
 
 def parse_numbers(source: Source, text: bytes, dtype: type) -> np.ndarray:
-    """The numbers in a piece of text."""
-    words = text.decode("utf-8", "replace").replace("_", "?").split()  # Python alone reads 1_0 as a number
+    """The numbers in a text, a piece of it at a time: a word of Python takes thirty times its bytes."""
+    pieces = [parse_words(source, piece, dtype) for piece in PIECE.findall(text.translate(PLAIN))]
+    return np.concatenate([np.empty(0, dtype), *pieces])
+
+
+@np.errstate(over="ignore", invalid="ignore")  # what float32 cannot hold is infinite, as in Kaldi
+def parse_words(source: Source, text: bytes, dtype: type) -> np.ndarray:
+    """The numbers in a piece of ASCII text."""
+    words = text.decode("ascii").split()
     try:
         return np.array([int(word) for word in words] if dtype is np.int32 else words, dtype)
     except (ValueError, OverflowError):

@@ -85,9 +85,9 @@ class ArkReader:
                 f"{self.scp_path}:{key}: rows {first} to {first + frames} of an object of shape {shape}"
             )
         if entry.part is None:
-            return self.decode(key, entry, first, frames).astype(np.float32, copy=False)
+            return narrowed(self.decode(key, entry, first, frames))
         crop = self.decode(key, entry, first + entry.part[0].start, frames)[:, entry.part[1]]
-        return np.ascontiguousarray(crop, np.float32)
+        return narrowed(np.ascontiguousarray(crop))
 
     def gather(self, keys: Sequence[str]) -> np.ndarray:
         """The vectors of some keys as float32 (keys, dim); they must be of one length."""
@@ -100,9 +100,9 @@ class ArkReader:
         for row, key in enumerate(keys):
             source, header, _, offset, part, _ = self.entries.get(key) or self.entry(key)
             if header.shape == shape and header.kind in ("FV", "DV") and part is None:
-                batch[row] = np.frombuffer(source.buffer, NUMBERS[header.kind], shape[0], offset)
+                batch[row] = narrowed(np.frombuffer(source.buffer, NUMBERS[header.kind], shape[0], offset))
             else:
-                batch[row] = self.vector(key, shape)
+                batch[row] = narrowed(self.vector(key, shape))
         return batch
 
     def vector(self, key: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -170,6 +170,12 @@ class ArkReader:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+@np.errstate(over="ignore", invalid="ignore")  # what float32 cannot hold is infinite, as in Kaldi
+def narrowed(array: np.ndarray) -> np.ndarray:
+    """The same as float32."""
+    return array.astype(np.float32, copy=False)
 
 
 def check_key_before(source: Mapped, key: str, renamed: bool) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spkdistill.errors import DataError
-from spkdistill.files import read_text
+from spkdistill.files import decode_text, read_bytes
 
 LINE = re.compile(r"(\S+)[ \t]+(\S|\S.*\S)[ \t\r]*", re.ASCII)
+LONGEST_KEY = 4096  # bytes
 LENGTH_TOLERANCE = 3  # rows by which a range may pass the end: kaldi-matrix.cc, ParseMatrixRangeSpecifier
 
 
@@ -27,7 +28,10 @@ def read_scp(path: str | Path, allow_pipes: bool = False) -> dict[str, str]:
     `allow_pipes`; nothing is ever run here. The path `-` is standard input.
     """
     name = "standard input" if str(path) == "-" else str(path)
-    text = sys.stdin.read() if str(path) == "-" else read_text(path)
+    data = sys.stdin.buffer.read() if str(path) == "-" else read_bytes(path)
+    if b" \0B" in data[:LONGEST_KEY]:
+        raise DataError(f"{name}: an archive, where its index belongs; give its scp")
+    text = decode_text(data, name)
     entries: dict[str, str] = {}
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
         fields = LINE.fullmatch(line)

@@ -5,16 +5,18 @@ Both give bytes in order, know their position for messages, and take no memory f
 
 import gzip
 import mmap
+import os
+import stat
 import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO
 
 from spkdistill.errors import DataError
 
 CHUNK = 1 << 22
+LONGEST = 1 << 28  # bytes of an entry in a stream, which memory must hold: gzip makes a thousand bytes of one
 BLOCK = 1 << 12
 
 
@@ -24,6 +26,8 @@ class Mapped:
     def __init__(self, path: str) -> None:
         self.name, self.entry, self.position = path, "", 0
         try:
+            if is_fifo(path):  # to open it would be to wait for who writes to it
+                raise DataError(f"{path}: a pipe, which cannot be read from the middle")
             with open(path, "rb") as file:
                 size = file.seek(0, 2)
                 self.buffer: mmap.mmap | bytes = (
@@ -86,6 +90,7 @@ class Stream:
 
     def fill(self) -> bool:
         """Read on by at most a chunk; False at the end."""
+        self.hold(len(self.ahead))
         try:
             piece = self.file.read1(CHUNK)
         except (EOFError, OSError, zlib.error) as error:
@@ -101,6 +106,7 @@ class Stream:
 
     def take(self, count: int) -> bytes:
         """The next `count` bytes; memory grows with the bytes that arrive, not with the number asked for."""
+        self.hold(count)
         while len(self.ahead) < count:
             if not self.fill():
                 raise self.fault(
@@ -110,6 +116,13 @@ class Stream:
         del self.ahead[:count]
         self.position += count
         return data
+
+    def hold(self, count: int) -> None:
+        """Raise DataError for more bytes than may be held."""
+        if count > LONGEST:
+            raise self.fault(
+                f"an entry of {count} bytes or more, over the limit of {LONGEST}; unpack it to a file"
+            )
 
     def skip(self, count: int) -> None:
         """Move over `count` bytes."""
@@ -138,7 +151,7 @@ def opened(path: str) -> Iterator[Source]:
     """The source for a path: `-` is standard input, `.gz` is unpacked, a pipe is read, a file is mapped."""
     if path == "-":
         yield Stream(sys.stdin.buffer, "standard input")
-    elif Path(path).is_fifo():
+    elif is_fifo(path):
         with open(path, "rb") as file:
             yield Stream(file, path)
     elif path.endswith(".gz"):
@@ -154,6 +167,14 @@ def opened(path: str) -> Iterator[Source]:
             yield source
         finally:
             source.close()
+
+
+def is_fifo(path: str) -> bool:
+    """Whether a pipe has this name."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def fault(source: Source, problem: str) -> DataError:

@@ -1,6 +1,7 @@
 """What the back-end stages read: embeddings, the classes they belong to, and means of several of them."""
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,6 @@ def read_means(scp: Path, num_utts_path: Path | None) -> Side:
         return side
     counts = read_table(num_utts_path)
     for name in side.names:
-        if not counts.get(name, "").isdecimal() or int(counts[name]) < 1:
+        if not re.fullmatch(r"0*[1-9]\d{0,8}", counts.get(name, ""), re.ASCII):
             raise DataError(f"{num_utts_path}: no number of utterances for {name}, which has a mean; add it")
     return Side(side.names, side.vectors, np.array([int(counts[name]) for name in side.names]))

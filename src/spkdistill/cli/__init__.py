@@ -212,6 +212,8 @@ def parse_settings(text: str) -> dict:
         settings = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"--settings: not valid JSON ({error.msg} at character {error.pos})") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; nesting
+        raise ConfigError(f"--settings: JSON beyond all measure ({error})") from None
     if not isinstance(settings, dict):
         raise ConfigError("--settings: expected a JSON object")
     return settings

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from itertools import chain, islice
 
 from spkdistill.cli import at_least, stage
-from spkdistill.errors import ConfigError, DataError
+from spkdistill.errors import ConfigError, DataError, printable
 
 BLOCK = 1000  # lines that are aligned together
 
@@ -178,7 +178,7 @@ def check(options: argparse.Namespace) -> None:
 
     found = 0
     for line in chain.from_iterable(map(faults, options.files)):
-        print(line)
+        print(printable(line))
         found += 1
     if found:
         raise DataError(f"{' '.join(options.files)}: {found} faults")
@@ -221,7 +221,7 @@ def merge(options: argparse.Namespace) -> None:
 
 def print_table(rows: Iterable[list[str]]) -> None:
     """Print rows: aligned on a terminal, a thousand at a time, and separated by tabs in a pipe."""
-    rows = iter(rows)
+    rows = ([printable(cell) for cell in row] for row in rows)
     while block := list(islice(rows, BLOCK if sys.stdout.isatty() else 1)):
         widths = [
             max((len(row[column]) for row in block if len(row) > column), default=0) for column in range(9)

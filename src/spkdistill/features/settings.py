@@ -8,6 +8,7 @@ import numpy as np
 from spkdistill.errors import ConfigError
 
 WINDOWS = ("hamming", "hanning", "povey", "rectangular", "blackman", "sine")
+LONGEST = 1 << 20  # samples in a frame
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,13 @@ class FeatureSettings:
         require(self.window_type in WINDOWS, "window_type", self.window_type, f"one of {', '.join(WINDOWS)}")
         require(self.sample_rate > 0, "sample_rate", self.sample_rate, "above 0")
         require(self.channel >= -1, "channel", self.channel, "-1 or more")
-        require(window_samples(self) >= 2, "frame_length", self.frame_length, "two samples at least")
+        window = f"from 2 to {LONGEST} samples"
+        require(2 <= window_samples(self) <= LONGEST, "frame_length", self.frame_length, window)
         even = fft_samples(self) % 2 == 0
         require(even, "frame_length", self.frame_length, "an even number of samples in the FFT")
         require(shift_samples(self) >= 1, "frame_shift", self.frame_shift, "one sample at least")
-        require(self.num_mel_bins > 3, "num_mel_bins", self.num_mel_bins, "4 or more")
+        bins = f"from 4 to {fft_samples(self) // 2}, half the samples of the FFT"
+        require(3 < self.num_mel_bins <= fft_samples(self) // 2, "num_mel_bins", self.num_mel_bins, bins)
         require(0 <= self.low_freq < high, "low_freq", self.low_freq, "from 0 to high_freq")
         require(high <= nyquist, "high_freq", self.high_freq, f"{nyquist:g} (half the sample rate) at most")
         require(0 <= self.preemphasis <= 1, "preemphasis", self.preemphasis, "from 0 to 1")

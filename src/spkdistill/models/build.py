@@ -15,6 +15,7 @@ from spkdistill.settings import build
 ARCHITECTURES = {"xvector": (Xvector, XvectorSettings), "fc8": (Fc8, Fc8Settings)}
 HEADS = {"softmax": (SoftmaxHead, SoftmaxSettings), "aam": (AamHead, AamSettings)}
 LARGEST = 2**24  # width; more is a mistake, and torch cannot count its parameters
+DEEPEST = 200  # layers, each of which takes time to build
 
 Settings = TypeVar("Settings")
 
@@ -43,10 +44,11 @@ def chosen(table: dict, settings: Mapping[str, Any], key: str, where: str) -> tu
 
 
 def build_sizes(kind: type[Settings], mapping: Mapping[str, Any], where: str) -> Settings:
-    """As `build`, for settings whose integers are all sizes, from 1 to LARGEST."""
+    """As `build`, for settings whose integers are all sizes, from 1 to LARGEST or DEEPEST."""
     settings = build(kind, mapping, where)
     for field in fields(settings):
         value = getattr(settings, field.name)
-        if isinstance(value, int) and not 1 <= value <= LARGEST:
-            raise ConfigError(f"{where}.{field.name}: expected 1 to {LARGEST}, found {value}")
+        most = DEEPEST if field.name == "layers" else LARGEST
+        if isinstance(value, int) and not 1 <= value <= most:
+            raise ConfigError(f"{where}.{field.name}: expected 1 to {most}, found {value}")
     return settings

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from spkdistill.errors import ConfigError
 from spkdistill.models.build import build_head, build_model
 from spkdistill.models.store import blaming, read_network_config
 
 SPEAKERS = 7323  # in VoxCeleb1 + 2, as Kaldi's voxceleb/v2 trains on
 SECOND = 100  # frames
+MOST = 50_000_000  # parameters of a network that is built to be measured
 XVECTOR = {"arch": "xvector", "channels": 512, "pooling_channels": 1500, "embedding": 512}
 FC8 = {"arch": "fc8", "channels": 256, "layers": 8}
 KALDI_HEAD = {"kind": "softmax", "hidden": 512}
@@ -50,6 +52,10 @@ def cost(
     name: str, model_settings: dict, feature_dim: int, head_settings: dict | None, speakers: int
 ) -> dict[str, Any]:
     """A row of the table: `smaller` is the share saved of Kaldi's x-vector with, or without, its head."""
+    with torch.device("meta"):
+        size = parameters(build_model(model_settings, feature_dim))
+    if size > MOST:
+        raise ConfigError(f"model: {size} parameters, over the limit of {MOST}; correct its sizes")
     model = build_model(model_settings, feature_dim)
     with torch.device("meta"):
         head = build_head(head_settings, model.embedding_dim, speakers) if head_settings else nn.Identity()
