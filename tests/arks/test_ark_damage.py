@@ -1,13 +1,17 @@
 """Damaged, hostile and mistaken archives end in one line that names the file and the entry."""
 
 import gzip
+import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from spkdistill import arks
+from spkdistill.arks import sources
+from spkdistill.arks.inspect import differences, statistics
 from spkdistill.errors import ConfigError, DataError
 
 MATRIX = np.arange(24, dtype=np.float32).reshape(12, 2)
@@ -276,3 +280,75 @@ def test_a_damaged_vector_file_is_noticed(tmp_path, data):
     (tmp_path / "mean.vec").write_bytes(data)
     with pytest.raises(DataError, match=r"mean\.vec"):
         arks.read_vector(tmp_path / "mean.vec")
+
+
+def test_an_ark_in_place_of_its_index_is_named_for_what_it_is(tmp_path):
+    ark, _ = write(tmp_path)
+    for path in (ark, tmp_path / "zeros.ark"):
+        if path != ark:
+            path.write_bytes(huge(b"FV", 2) + bytes(8))  # which is UTF-8, too
+        with pytest.raises(
+            DataError, match=rf"{path.name}: an archive, where its index belongs; give its scp"
+        ):
+            arks.ArkReader(path)
+
+
+def test_a_pipe_that_nobody_writes_to_does_not_wait(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "x.scp").write_text(f"a {tmp_path}/pipe:2\n")
+    with (
+        arks.ArkReader(tmp_path / "x.scp") as reader,
+        pytest.raises(DataError, match="pipe: a pipe, which cannot"),
+    ):
+        reader["a"]
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path):
+    with pytest.raises(DataError, match="name too long"):
+        read("x" * 5000)
+
+
+def test_doubles_beyond_float32_become_infinite_without_a_warning(tmp_path):
+    signalling = np.frombuffer(b"\1\0\0\0\0\0\xf0\x7f", np.float64)[0]
+    with arks.ArkWriter(tmp_path / "x.ark", tmp_path / "x.scp", allow_nonfinite=True) as writer:
+        writer.write("m", np.full((2, 2), 1e300))
+        writer.write("v", np.array([1e300, signalling]))
+    with arks.ArkReader(tmp_path / "x.scp") as reader:
+        assert np.isinf(reader.rows("m", 0, 2)).all()
+        assert np.isinf(reader.gather(["v"])[0, 0])
+    (tmp_path / "t.ark").write_text("a [ 1e300 -1e999 ]\n")
+    np.testing.assert_array_equal(read(tmp_path / "t.ark")["a"], [np.inf, -np.inf])
+    found = statistics(tmp_path / "x.ark")
+    assert (found.values, found.nans) == (6, 1)
+    list(differences(tmp_path / "x.ark", tmp_path / "x.scp"))
+
+
+@pytest.mark.parametrize("token", [b"CM", b"CM2", b"CM3"])
+@pytest.mark.parametrize(("minimum", "span"), [(np.inf, 1), (0, np.inf), (np.nan, 1), (3e38, 3e38), (0, -1)])
+def test_absurd_ranges_of_compressed_matrices_decode_without_a_warning(tmp_path, token, minimum, span):
+    header = b"a \0B" + token + b" " + struct.pack("<ffii", minimum, span, 2, 2)
+    (tmp_path / "x.ark").write_bytes(header + bytes(range({b"CM": 20, b"CM2": 8, b"CM3": 4}[token])))
+    assert read(tmp_path / "x.ark")["a"].shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [huge(b"FM", 1 << 10, 1 << 10) + bytes(4 << 20), b"a [ " + b"1 " * (1 << 21), b"a " + b"1 " * (1 << 21)],
+)
+def test_an_entry_that_unpacks_to_more_than_memory_may_hold_is_refused(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(sources, "LONGEST", 1 << 20)
+    monkeypatch.setattr(sources, "CHUNK", 1 << 16)
+    (tmp_path / "bomb.ark.gz").write_bytes(gzip.compress(data, 1))
+    with pytest.raises(DataError, match=r"bomb\.ark\.gz:a: an entry of \d+ bytes or more, over the limit"):
+        read(tmp_path / "bomb.ark.gz")
+
+
+@pytest.mark.parametrize("text", [b"a [ " + b"1 " * 500_000 + b"]\n", b"a [\n" + b"1\n" * 500_000 + b"]\n"])
+def test_text_takes_little_more_memory_than_its_bytes(tmp_path, text):
+    (tmp_path / "x.ark").write_bytes(text)
+    tracemalloc.start()
+    try:
+        assert read(tmp_path / "x.ark")["a"].size == 500_000
+        assert tracemalloc.get_traced_memory()[1] < 20 * len(text)
+    finally:
+        tracemalloc.stop()

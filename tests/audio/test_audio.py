@@ -2,7 +2,9 @@
 
 import io
 import itertools
+import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +185,29 @@ def test_a_tone_keeps_its_frequency_and_level_when_resampled(tmp_path, rate, all
 def test_a_location_that_is_none_is_a_data_error(location):
     with pytest.raises(DataError):
         audio.info(location)
+
+
+def test_a_header_that_claims_too_much_takes_no_memory(tmp_path):
+    content = bytearray(encoded(form="FLAC"))
+    packed = int.from_bytes(content[18:26], "big")  # STREAMINFO: the last 36 bits are the number of samples
+    content[18:26] = ((packed >> 36 << 36) | (audio.MAX_SAMPLES - 1)).to_bytes(8, "big")
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="damaged or truncated"):
+            audio.read(stored(tmp_path, content), None, RATE)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_long_recordings_are_decoded_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(audio, "BLOCK", 1000)
+    location = stored(tmp_path, encoded())
+    np.testing.assert_array_equal(audio.read(location, None, RATE), SAMPLES)
+    np.testing.assert_array_equal(audio.read(location, (0.1, 0.2875), RATE), SAMPLES[1600:4600])
+
+
+def test_a_pipe_that_nobody_writes_to_does_not_wait(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="a pipe, not a file"):
+        audio.info(str(tmp_path / "pipe"))

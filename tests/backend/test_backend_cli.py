@@ -7,6 +7,7 @@ import pytest
 
 from spkdistill.arks import ArkReader, ArkWriter, read_archive, read_matrix, read_vector, write_vector
 from spkdistill.backend.adapt import adapt_plda
+from spkdistill.backend.inputs import read_means
 from spkdistill.backend.llr import plda_pairs, plda_space
 from spkdistill.backend.plda import read_plda, smooth, train_plda, write_plda
 from spkdistill.backend.vectors import affine, normalise_length
@@ -225,6 +226,15 @@ def means(folder, spk2utt, *more, max_rejected=0) -> dict:
     ]
     run("speaker-means", *inputs, "--max-rejected", max_rejected, *outputs, *more)
     return dict(read_archive(f"scp:{folder / 'means.scp'}"))
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "1.5", "1" * 5000])
+def test_a_number_of_utterances_that_is_none_is_named(corpus, count):
+    folder, _ = corpus
+    means(folder, "a s00-0\n")
+    (folder / "num_utts").write_text(f"a {count}\n")
+    with pytest.raises(DataError, match="no number of utterances for a"):
+        read_means(folder / "means.scp", folder / "num_utts")
 
 
 @pytest.mark.parametrize(("more", "count"), [([], 3), (["--at-most", 2], 2), (["--at-most", 9], 3)])

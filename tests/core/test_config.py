@@ -130,3 +130,27 @@ def test_every_key_of_the_schema_is_described():
     schema = yaml.safe_load(SCHEMA.read_text())
     nodes = [("", schema), *((f"$defs.{name}", node) for name, node in schema["$defs"].items())]
     assert [path for name, node in nodes for path in undescribed(node, name)] == []
+
+
+def test_aliases_that_multiply_are_refused_at_once():
+    bomb = yaml.safe_load(
+        "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
+        + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+    )
+    with pytest.raises(ConfigError, match=r"look for aliases \(\*name\)"):
+        resolve(bomb, SCHEMA)
+    with pytest.raises(ConfigError, match=r"look for aliases \(\*name\)"):
+        resolve(yaml.safe_load("run: &a [*a]"), SCHEMA)
+
+
+def test_nesting_beyond_all_measure_is_refused():
+    nested = []
+    for _ in range(5000):
+        nested = [nested]
+    with pytest.raises(ConfigError, match="nested deeper than"):
+        resolve({"run": nested}, SCHEMA)
+
+
+def test_a_key_that_is_no_text_is_named(config):
+    with pytest.raises(ConfigError, match="the key 1 is not text"):
+        resolve(config | {1: 2}, SCHEMA)

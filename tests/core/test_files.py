@@ -3,7 +3,7 @@
 import pytest
 
 from spkdistill.errors import DataError
-from spkdistill.files import read_json, read_tsv, replacing, write_text, write_tsv
+from spkdistill.files import read_json, read_text, read_tsv, replacing, write_text, write_tsv
 
 
 def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -50,3 +50,33 @@ def test_missing_and_binary_files_are_named(tmp_path):
     (tmp_path / "b.json").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="not UTF-8"):
         read_json(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' + "1" * 5000 + "}"])
+def test_json_beyond_all_measure_is_named(tmp_path, text):
+    (tmp_path / "m.json").write_text(text)
+    with pytest.raises(DataError, match=r"m\.json: JSON beyond all measure"):
+        read_json(tmp_path / "m.json")
+
+
+def test_a_byte_order_mark_is_named_for_what_it_is(tmp_path):
+    (tmp_path / "utt2spk").write_text("\ufeffa b\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"utt2spk: begins with a byte order mark \(BOM\)"):
+        read_text(tmp_path / "utt2spk")
+
+
+def test_line_ends_of_other_systems_are_newlines(tmp_path):
+    (tmp_path / "t").write_bytes(b"a\r\nb\rc\n")
+    assert read_text(tmp_path / "t") == "a\nb\nc\n"
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J", "a\nb", "a\u2028b", "a\0", "\u202ea", "x" * 100_000])
+def test_a_message_is_one_short_line_that_tells_a_terminal_nothing(name):
+    message = str(DataError(f"{name}: damaged"))
+    assert message.isprintable()
+    assert len(message) < 1100
+    assert message.endswith(": damaged")
+
+
+def test_a_message_keeps_the_letters_of_other_languages():
+    assert str(DataError("König 山田: kaputt")) == "König 山田: kaputt"

@@ -43,3 +43,8 @@ def test_nested_settings_are_built_and_numbers_widened():
 def test_a_wrong_setting_is_named_with_its_place(change, said):
     with pytest.raises(ConfigError, match=said):
         build(Outer, {**GOOD, **change}, "top")
+
+
+def test_a_number_that_no_float_can_hold_is_named():
+    with pytest.raises(ConfigError, match=r"top\.rate: a number beyond all measure"):
+        build(Outer, GOOD | {"rate": 10**400}, "top")

@@ -118,6 +118,10 @@ def test_missing_files_and_foreign_configs_are_named(files, tmp_path):
         ({"model": MODEL | {"channels": "8"}}, r"model\.channels: expected int, found '8'"),
         ({"model": MODEL | {"channels": 0}}, r"model\.channels: expected 1 to \d+, found 0"),
         ({"model": MODEL | {"embedding": 10**30}}, r"model\.embedding: expected 1 to \d+, found 10+"),
+        (
+            {"model": {"arch": "fc8", "channels": 8, "layers": 10**6, "embedding": 6}},
+            r"model\.layers: expected 1",
+        ),
         ({"feature_dim": None}, r"config\.feature_dim: expected int, found None"),
         ({"feature_dim": -5}, r"config\.feature_dim: expected 1 to \d+, found -5"),
         ({"head": "aam"}, r"config\.head: expected dict, found 'aam'"),
@@ -146,3 +150,10 @@ def test_aggregators_come_back_and_must_fit_the_teacher(tmp_path):
     config.write_text('{"aggregators": {"embedding": 6, "components": -1}}')
     with pytest.raises(DataError, match=r"aggregators\.json: aggregators\.components: expected 1 to"):
         load_aggregators(weights, config, [4, 5])
+
+
+def test_the_cost_of_a_network_that_fits_no_memory_is_not_measured(files):
+    config = files[-1]
+    config.write_text(json.dumps(CONFIG | {"model": MODEL | {"channels": 10**7}}))
+    with pytest.raises(DataError, match=r"config\.json: model: \d+ parameters, over the limit"):
+        trained_cost(config)

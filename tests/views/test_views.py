@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from spkdistill import views as room
 from spkdistill.arks import write_archive
 from spkdistill.errors import ConfigError, DataError
-from spkdistill.files import read_tsv, write_text
+from spkdistill.files import read_tsv, write_text, write_tsv
 from spkdistill.views import ViewReader, ViewSettings, make_views, read_views, write_views
 
 SETTINGS = ViewSettings(frames=20, per_utterance=3, min_frames=10, min_utterances=2)
@@ -148,3 +148,30 @@ def test_features_that_are_none_are_named(tmp_path):
     write_archive(f"ark,scp:{tmp_path}/v.ark,{tmp_path}/v.scp", vectors)
     with pytest.raises(DataError, match=r"v.scp:a-1: shape \(20,\), where features"):
         ViewReader(views, tmp_path / "v.scp")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("frames", 2**40), ("frames", 4), ("first", 10**30), ("frames", "1e999"), ("utterance_frames", "nan")],
+)
+def test_absurd_numbers_in_views_are_refused(tmp_path, column, value):
+    rows = [dict(zip(room.COLUMNS, [view, "u", "s", 0, 5, 9], strict=True)) for view in "ab"]
+    write_tsv(tmp_path / "v.tsv", room.COLUMNS, [list(row.values()) for row in rows])
+    rows[1][column] = value
+    write_tsv(tmp_path / "bad.tsv", room.COLUMNS, [list(row.values()) for row in rows])
+    assert len(read_views(tmp_path / "v.tsv")) == 2
+    with pytest.raises(DataError, match=r"bad\.tsv"):
+        read_views(tmp_path / "bad.tsv")
+
+
+def test_a_header_of_very_many_columns_is_refused_before_pandas_names_them(tmp_path, monkeypatch):
+    (tmp_path / "v.tsv").write_text("\t".join(room.COLUMNS) + "\tmore" * 100_000 + "\n")
+    monkeypatch.setattr(room.pd, "read_csv", lambda *_, **__: pytest.fail("pandas was asked"))
+    with pytest.raises(DataError, match=r"v\.tsv:1: expected the header"):
+        read_views(tmp_path / "v.tsv")
+
+
+def test_a_number_of_frames_of_thousands_of_digits_is_refused(tmp_path):
+    write_text(tmp_path / "frames", f"a {'1' * 5000}\n")
+    with pytest.raises(DataError, match="expected a number of frames"):
+        room.read_num_frames(tmp_path / "frames")
