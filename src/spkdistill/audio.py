@@ -108,9 +108,11 @@ def decode(sound: soundfile.SoundFile, first: int, count: int, channel: int, loc
         raise DataError(
             f"{location}: truncated: {first + len(samples)} of {sound.frames} samples can be read"
         )
+    with np.errstate(over="ignore", invalid="ignore"):
+        samples = samples * np.float32(INT16_SCALE)
     if not np.isfinite(samples).all():
         raise DataError(f"{location}: holds samples that are NaN or infinite")
-    return samples * np.float32(INT16_SCALE)
+    return samples
 
 
 def blocks(sound: soundfile.SoundFile, count: int) -> Iterator[np.ndarray]:

@@ -87,6 +87,7 @@ def test_a_header_of_a_stream_is_read_to_the_end(tmp_path, size):
         (encoded(rate=8000), "8000 Hz.*16000 Hz"),
         (encoded(np.array([0.5, np.nan], np.float32), subtype="FLOAT"), "NaN or infinite"),
         (encoded(np.array([0.5, np.inf], np.float32), subtype="FLOAT"), "NaN or infinite"),
+        (encoded(np.array([0.5, 1e38], np.float32), subtype="FLOAT"), "NaN or infinite"),
     ],
     ids=itertools.count(),  # the bytes hold the time of day, which ids of tests must not
 )
