@@ -36,9 +36,7 @@ ReadCommand = Callable[[list[str]], Stage | None]
 class Finding(NamedTuple):
     """One thing that is wrong with a file of a run."""
 
-    kind: (
-        str  # damaged, missing, stale, left over; to do: not made yet; follows: stale because another one is
-    )
+    kind: str  # damaged, missing, stale, left over; "to do": not made yet; "follows" from another one
     path: Path
     why: str
 
@@ -68,20 +66,22 @@ class Plan(NamedTuple):
     stages: list[Stage]
 
 
-def examine(run: Path, quick: bool, read_command: ReadCommand) -> Iterator[Finding]:
+def examine(
+    run: Path, quick: bool, snakefile: Path | None, config_files: Sequence[Path], read_command: ReadCommand
+) -> Iterator[Finding]:
     """What is wrong with a run, worst first; `quick` trusts size and time of change of a file.
 
     To be called in the folder that Snakemake runs in; `run` is relative to it. `read_command` gives the stage
-    of a command's words. Without the Snakefile of the run only the records are compared.
+    of a command's words. Without a Snakefile only the records are compared, without config files those of the
+    run are taken.
     """
     records, findings = read_run_records(run)
     findings += damage(records, quick)
     yield from findings
-    snakefile, config_files = workflow_of(run)
     if snakefile is None:
         yield from outdated(records)
         return
-    plan = ask_snakemake(snakefile, config_files, read_command)
+    plan = ask_snakemake(snakefile, config_files or config_files_of(run), read_command)
     yield from pending(plan, records, {finding.path for finding in findings})
     yield from left_over(run, plan)
 
@@ -121,19 +121,29 @@ def outdated(records: Sequence[Record]) -> Iterator[Finding]:
             yield Finding("stale", next(iter(record.outputs)), "; ".join(changes))
 
 
-def workflow_of(run: Path) -> tuple[Path | None, list[str]]:
-    """The Snakefile that made a run, or else one here, and the config files that it was given."""
+def config_files_of(run: Path) -> list[Path]:
+    """The config files that a run was started with.
+
+    One in the run's folder is refused: a config can run code, and a results tree may be a stranger's.
+    """
     path = run / RUN_FILE
     content = read_json(path)
-    if not isinstance(content, dict) or not {"snakefile", "config_files"} <= content.keys():
+    files = content.get("config_files") if isinstance(content, dict) else None
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         raise DataError(f"{path}: damaged; start the run again to write it anew")
-    candidates = Path(content["snakefile"]), Path("Snakefile")
-    return next((path for path in candidates if path.exists()), None), content["config_files"]
+    for file in files:
+        if Path(file).resolve().is_relative_to(run.resolve()):
+            raise DataError(f"{path}: names {file} inside of the results; give --configfile if you trust it")
+        if not Path(file).exists():
+            raise DataError(
+                f"{file}: the config of this run is not there any more; name it with --configfile"
+            )
+    return [Path(file) for file in files]
 
 
-def ask_snakemake(snakefile: Path, config_files: Sequence[str], read_command: ReadCommand) -> Plan:
-    """What Snakemake would do with the config files of a run as they are now."""
-    configs = ["--configfile", *config_files] if config_files else []
+def ask_snakemake(snakefile: Path, config_files: Sequence[Path], read_command: ReadCommand) -> Plan:
+    """What Snakemake would do with these config files as they are now."""
+    configs = ["--configfile", *map(str, config_files)] if config_files else []
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), *configs, "--cores", "1"]
     outputs, waiting = set(), set()
     for line in said_by([*command, "--summary"]).splitlines()[1:]:

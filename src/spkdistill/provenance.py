@@ -37,15 +37,9 @@ class Stage:
     writes: list[Path]  # or may write
 
 
-def start_run(
-    run_folder: str | Path,
-    config: Mapping[str, Any],
-    snakefile: str | Path,
-    config_files: Iterable[str | Path],
-) -> None:
+def start_run(run_folder: str | Path, config: Mapping[str, Any], config_files: Iterable[str | Path]) -> None:
     """Write `run.json`, which makes a folder that of a run: its stages leave records."""
-    files = {"snakefile": str(snakefile), "config_files": list(map(str, config_files))}
-    write_json(Path(run_folder, RUN_FILE), {**files, "config": config})
+    write_json(Path(run_folder, RUN_FILE), {"config_files": list(map(str, config_files)), "config": config})
 
 
 def run_of(path: str | Path) -> Path | None:
@@ -161,8 +155,10 @@ def is_record(value: Any) -> bool:
         return False
     written = {"sha256": str, "bytes": int, "modified": int}
     return "modules" in value["code"] and all(
-        isinstance(output, dict) and all(isinstance(output.get(key), kind) for key, kind in written.items())
-        for output in value["outputs"].values()
+        Path(name).name == name  # in the record's own folder
+        and isinstance(output, dict)
+        and all(isinstance(output.get(key), kind) for key, kind in written.items())
+        for name, output in value["outputs"].items()
     )
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from runs import ROOT
 
 pytestmark = pytest.mark.workflow
 
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.workflow
 def doctor(run, *options: str) -> tuple[int, str]:
     """Exit status and output of `spkdistill doctor` for a run."""
     command = [Path(sys.executable).with_name("spkdistill"), "doctor", str(run.results), *options]
+    command += ["--snakefile", str(ROOT / "Snakefile")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 

@@ -34,6 +34,16 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--accept", nargs="+", type=Path, default=[], metavar="FILE", help="record edited files as they are"
     )
+    parser.add_argument(
+        "--snakefile", type=Path, default=Path("Snakefile"), help="that of the run (Snakefile)"
+    )
+    parser.add_argument(
+        "--configfile",
+        nargs="+",
+        type=Path,
+        default=[],
+        help="instead of those that the run was started with",
+    )
     parser.set_defaults(run=doctor)
 
 
@@ -48,8 +58,11 @@ def doctor(options: argparse.Namespace) -> int:
     for path in options.accept:
         accept(path)
         print(f"accepted   {path}")
+    snakefile = options.snakefile.resolve() if options.snakefile.exists() else None
+    config_files = [path.resolve() for path in options.configfile]
     with chdir(folder.parents[1]):
-        findings = list(examine(folder.relative_to(Path.cwd()), options.quick, read_stage))
+        run = folder.relative_to(Path.cwd())
+        findings = list(examine(run, options.quick, snakefile, config_files, read_stage))
         removed = repair(findings) if options.repair else []
     for kind, path, why in findings:
         if options.all or kind in ADVICE:
@@ -62,6 +75,8 @@ def doctor(options: argparse.Namespace) -> int:
         print(f"{counts['to do']} jobs have not been run yet")
     if counts["follows"]:
         print(f"{counts['follows']} more jobs follow from these (--all lists them)")
+    if snakefile is None:
+        print("no Snakefile here (--snakefile names one): what is missing or left over was not looked for")
     if not findings:
         print(f"{options.run_folder}: all is well")
     return int(any(path not in removed for _, path, _ in findings))
