@@ -194,14 +194,14 @@ def catch(
 def stages(run: Run) -> Counter[str]:
     """How many jobs of each stage have a log: a folder of logs is a stage."""
     folder = run.results / "logs"
-    return Counter(path.relative_to(folder).parts[0] for path in folder.rglob("*.log"))
+    return Counter(path.relative_to(folder).parts[0].removesuffix(".log") for path in folder.rglob("*.log"))
 
 
 def stage_of(job: psutil.Process) -> str | None:
     """The stage whose log a process writes to."""
     with suppress(OSError):
         _, found, log = os.readlink(f"/proc/{job.pid}/fd/1").partition("/results/tiny/logs/")
-        return Path(log).parts[0] if found else None
+        return Path(log).parts[0].removesuffix(".log") if found else None
     return None
 
 
