@@ -85,6 +85,11 @@ def test_a_process_id_that_is_used_again_is_not_the_run():
     assert "interrupted" in records.notice("tiny")
 
 
+def test_a_process_id_of_another_host_says_nothing_about_this_one():
+    write_record(host="login1", pid=os.getpid(), started=psutil.Process().create_time())
+    assert records.notice("tiny").startswith("tiny was interrupted on login1: ")
+
+
 def test_a_run_does_not_take_back_the_record_of_another_process():
     other = write_record()
     records.succeed("tiny")
