@@ -31,8 +31,8 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     config = copy.deepcopy(dict(config))
     share_training(config)
     give_every_objective(config)
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
-    check_against(config, yaml.load(Path(schema).read_text(encoding="utf-8"), loader))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast
+    check_against(config, loader(Path(schema).read_text(encoding="utf-8")).get_single_data())
     check_names(config)
     check_trials(config)
     check_values(config)
