@@ -98,9 +98,7 @@ def test_a_run_whose_snakemake_is_killed_half_way_gives_in_few_jobs_the_bytes_of
 
 def test_a_training_that_reaches_its_time_limit_goes_on_with_more_time(copied, tmp_path, profile, slurm):
     config = copied.config()
-    config["training"]["teacher"]["epochs"] = (
-        600  # longer than the half a minute within which Slurm sees a limit
-    )
+    config["training"]["teacher"]["epochs"] = 600  # Slurm sees a limit within half a minute
     copied.write_config(config)
     shutil.copytree(copied.directory, tmp_path / "here")
     target, log = "teachers/xvector/model.safetensors", copied.results / "logs/teacher/xvector.log"
