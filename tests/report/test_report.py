@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from spkdistill.cli import by_name
+from spkdistill.cli import by_name, named_path
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.metrics.evaluate import PAIRED_COLUMNS
 from spkdistill.report import tables
@@ -722,10 +722,13 @@ def test_summary_of_another_file_is_refused(run, tmp_path):
 
 
 def test_named_arguments_refuse_what_is_not_a_pair():
-    assert by_name("--log", ["a=x.tsv", "b=y=z.tsv"]) == {"a": Path("x.tsv"), "b": Path("y=z.tsv")}
+    def read(*pairs: str) -> dict[str, Path]:
+        return by_name("--log", [named_path("--log", pair) for pair in pairs])
+
+    assert read("a=x.tsv", "b=y=z.tsv") == {"a": Path("x.tsv"), "b": Path("y=z.tsv")}
     for pairs in (["a"], ["=x"], ["a="], ["a=x", "a=y"]):
         with pytest.raises(ConfigError, match=r"--log a|--log =x"):
-            by_name("--log", pairs)
+            read(*pairs)
 
 
 @settings(deadline=None, max_examples=50)
