@@ -36,6 +36,7 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     check_names(config)
     check_trials(config)
     check_values(config)
+    check_remote(config)
     config["students"] = dict(crossed_students(config))
     check_model_names(config)
     return config
@@ -229,6 +230,23 @@ def trainings(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{section}.{name}", model["training"]
             if "aggregators" in model:
                 yield f"{section}.{name}.aggregators", model["aggregators"]["training"]
+
+
+def check_remote(config: dict[str, Any]) -> None:
+    """Raise a ConfigError for a set that cannot lie on remote storage, or that names no archives there."""
+    for name, settings in config["sets"].items():
+        if "://" not in settings.get("directory", ""):
+            continue
+        if settings["corpus"] != "kaldi":
+            raise ConfigError(
+                f"sets.{name}.directory: on remote storage only `corpus: kaldi` is read; "
+                "store it as a Kaldi data directory"
+            )
+        if not settings["archives"]:
+            raise ConfigError(
+                f"sets.{name}.archives: missing; name the archives there that wav.scp points into, "
+                "which are fetched for the jobs that read recordings"
+            )
 
 
 def must_know(config: dict[str, Any], section: str, name: str, where: str) -> None:

@@ -84,6 +84,16 @@ def test_every_config_that_we_ship_is_valid(path):
         ),
         ("sets.eval.trials", {"utt2spk": {}}, "sets.eval.trials: 'utt2spk' is another file"),
         ("backends.plda.kind", "gplda", "backends.plda.kind: 'gplda' is not one of"),
+        (
+            "sets.train",
+            {"corpus": "kaldi", "directory": "s3://bucket/train"},
+            "sets.train.archives: missing; name the archives",
+        ),
+        (
+            "sets.train",
+            {"corpus": "speechocean762", "directory": "s3://bucket/so762"},
+            "sets.train.directory: on remote storage only `corpus: kaldi` is read",
+        ),
     ],
 )
 def test_a_fault_is_one_line_that_names_the_key(config, path, value, said):

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import sys
+from functools import cache
+from itertools import product
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -69,8 +71,16 @@ def of_run(*patterns, **names):
 
 def artifacts(*rules, **names):
     """Every output of `rules`, for each combination of the wildcards that it has; `run` and `job` need not be given."""
+    values = {name: [given] if isinstance(given, str) else list(given) for name, given in names.items()}
+    values |= {"run": [RUN], "job": JOBS}
     patterns = [pattern for rule in rules for pattern in rule.output]
-    return sorted({path for pattern in patterns for path in expand(pattern, run=RUN, job=JOBS, **names)})
+    files = set()
+    for pattern in patterns:
+        wildcards = sorted(pattern.get_wildcard_names())
+        for combination in product(*map(values.get, wildcards)):
+            # not expand(), which refuses outputs on remote storage
+            files.add(pattern.apply_wildcards(dict(zip(wildcards, combination))))
+    return sorted(files)
 
 
 def shards(pattern):

@@ -29,7 +29,8 @@ rule synthesise:
 
 rule inspect:
     input:
-        corpus_files,
+        data=corpus_files,
+        audio=lambda w: audio_arks(w.set),
     output:
         "results/{run}/data/{set}/headers.{job}.tsv",
     log:
@@ -41,7 +42,7 @@ rule inspect:
     conda:
         "../../envs/spkdistill.yaml"
     params:
-        settings=lambda w: as_json({**config["sets"][w.set], "trials": {}}),
+        settings=lambda w: corpus_settings(w.set, trials={}),
         allowed=allowed_options,
         jobs=config["shards"],
         code=stage_code("inspect"),
@@ -85,8 +86,8 @@ for name, settings in config["sets"].items():
         conda:
             "../../envs/spkdistill.yaml"
         params:
-            settings=as_json(settings),
-            directory=of_run("results/{run}/data/{set}", set=name),
+            settings=corpus_settings(name),
+            directory=lambda w, output: Path(output[0]).parent,
             wav_scp="--wav-scp" if is_synthetic(name) else "",
             pipes="--allow-pipes" if config["data"]["allow_pipes"] else "",
             share=config["data"]["max_rejected"],

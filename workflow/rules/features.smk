@@ -4,7 +4,7 @@
 rule features:
     input:
         data=utterance_files,
-        audio=audio_arks,
+        audio=lambda w: audio_arks(w.set),
     output:
         ark="results/{run}/feats/{features}/{set}/raw.{job}.ark",
         scp="results/{run}/feats/{features}/{set}/raw.{job}.scp",

@@ -9,6 +9,18 @@ def is_synthetic(set):
 CORPUS_FILES = ["wav.scp", "utt2spk", "spk2utt", "utt2dur", "segments", "spk2gender"]
 
 
+def corpus_file(set, *names):
+    """A file of a user's corpus as an input: on the storage that its directory names, or else on this machine."""
+    path = os.path.join(config["sets"][set]["directory"], *names)
+    return storage(path) if "://" in path else local(os.path.normpath(path))
+
+
+@cache
+def is_there(set, *names):
+    """Whether a user's corpus has such a file; kept, because input functions may not ask remote storage."""
+    return exists(corpus_file(set, *names))
+
+
 def source_files(set):
     """The files of a user's corpus that say what is in it; a change in them prepares the set again."""
     lists = [file for name in config["sets"][set]["trials"] for file in (name, f"{name}.enrol")]
@@ -22,10 +34,19 @@ def corpus_files(w):
 
 def existing(set, names):
     """The files of a user's corpus that are there."""
-    settings = config["sets"][set]
-    directory = Path(settings["directory"])
-    paths = [folder / name for folder in (directory, directory / settings.get("part", "")) for name in names]
-    return sorted({path for path in paths if path.exists()})
+    folders = {"", config["sets"][set].get("part", "")}
+    places = [(folder, name) for folder in folders for name in names]
+    return sorted(corpus_file(set, *place) for place in places if is_there(set, *place))
+
+
+def corpus_settings(set, **others):
+    """What reading a set depends on; a directory on remote storage is read where its local copy lies."""
+    settings = {key: value for key, value in config["sets"][set].items() if key != "archives"}
+    if "://" in settings.get("directory", ""):
+        directory = str(corpus_file(set))
+        root = os.path.normpath(os.path.join(directory, settings["root"]))
+        settings |= {"directory": directory, "root": root}
+    return as_json({**settings, **others})
 
 
 def allowed_options(w):
@@ -41,12 +62,12 @@ def enrols_models(set, name):
     draw = lists[name] if isinstance(lists, dict) else None
     if draw is not None:
         return draw["enrol_utterances"] > 1
-    return Path(settings["directory"], settings.get("part", ""), f"{name}.enrol").exists()
+    return is_there(set, settings.get("part", ""), f"{name}.enrol")
 
 
 def data_files(set):
     """The files of a set's data directory; segments and sexes are there where the corpus has them."""
-    optional = {"spk2gender"} if is_synthetic(set) else {path.name for path in source_files(set)}
+    optional = {"spk2gender"} if is_synthetic(set) else {Path(path).name for path in source_files(set)}
     names = [
         "wav.scp",
         "utt2spk",
@@ -82,9 +103,11 @@ def trial_list(w):
     return prepared_list(w.trials)
 
 
-def audio_arks(w):
-    """The archives of a synthetic set's recordings; other sets lie outside the run."""
-    return expand(f"results/{RUN}/data/{w.set}/wav.{{job}}.ark", job=JOBS) if is_synthetic(w.set) else []
+def audio_arks(set):
+    """The archives of a set's recordings: made here, or those that the config names."""
+    if is_synthetic(set):
+        return of_run("results/{run}/data/{set}/wav.{job}.ark", set=set, job=JOBS)
+    return [corpus_file(set, name) for name in config["sets"][set].get("archives", [])]
 
 
 def used_features():
@@ -318,18 +341,21 @@ def score_file(model, backend, trials):
     return f"results/{RUN}/scores/{model}/{backend}/{trials}/scores"
 
 
+def compared_systems(w):
+    """The systems of a table, each once."""
+    return sorted({system for pair in compared(w) for system in pair})
+
+
 def compared_scores(w):
-    """The score files of a table, each once."""
-    return sorted({score_file(*system, w.trials) for pair in compared(w) for system in pair})
+    """Their score files."""
+    return [score_file(*system, w.trials) for system in compared_systems(w)]
 
 
-def pair_options(w):
+def pair_options(w, input):
     """The `--pair` options of a table."""
-
-    def named_scores(system):
-        return f"{'/'.join(system)}={score_file(*system, w.trials)}"
-
-    return [f"--pair {named_scores(one)} {named_scores(other)}" for one, other in compared(w)]
+    paths = dict(zip(compared_systems(w), input.scores))
+    named = {system: f"{'/'.join(system)}={path}" for system, path in paths.items()}
+    return [f"--pair {named[one]} {named[other]}" for one, other in compared(w)]
 
 
 def report_settings():
@@ -382,9 +408,14 @@ def manifest_files():
     return of_run("results/{run}/data/{set}/manifest.json", set=config["sets"])
 
 
+def in_run(path):
+    """The path below results/<run>, which lies in the copy of a bucket where results are on remote storage."""
+    return Path(str(path).rpartition(f"results/{RUN}/")[2])
+
+
 def by_system(paths):
     """MODEL/BACKEND/TRIALS=PATH for metrics."""
-    return [f"{Path(path).relative_to(f'results/{RUN}/metrics').with_suffix('')}={path}" for path in paths]
+    return [f"{in_run(path).relative_to('metrics').with_suffix('')}={path}" for path in paths]
 
 
 def by_model(paths):
@@ -394,4 +425,4 @@ def by_model(paths):
 
 def by_stage(paths):
     """STAGE/SET=PATH, the stage being the path between the run and the set."""
-    return [f"{Path(path).parent.relative_to(f'results/{RUN}')}/{Path(path).stem}={path}" for path in paths]
+    return [f"{in_run(path).with_suffix('')}={path}" for path in paths]
