@@ -29,7 +29,7 @@ if workflow.is_main_process and (line := records.notice(RUN)):
 
 onstart:
     records.begin(RUN, workflow.rundir)
-    start_run(f"results/{RUN}", config, workflow.configfiles)
+    start_run(f"results/{RUN}", config, workflow.configfiles, dict(workflow.config_settings.config))
 
 
 onsuccess:

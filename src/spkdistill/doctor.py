@@ -21,6 +21,7 @@ from spkdistill.provenance import (
     Records,
     Stage,
     is_record,
+    oldest_first,
     sha256,
     signature,
     unchanged,
@@ -76,18 +77,21 @@ def examine(
     run are taken.
     """
     records, findings = read_run_records(run)
-    findings += damage(records, quick)
+    if not records and not findings:
+        raise DataError(f"{run}: no stage has left a record here")
+    configs = configfile_options(config_files) or config_options(run)
+    plan = None if snakefile is None else ask_snakemake(snakefile, configs, read_command)
+    findings += damage(records, None if plan is None else plan.outputs, quick)
     yield from findings
-    if snakefile is None:
+    if plan is None:
         yield from outdated(records)
         return
-    plan = ask_snakemake(snakefile, config_files or config_files_of(run), read_command)
     yield from pending(plan, records, {finding.path for finding in findings})
-    yield from left_over(run, plan)
+    yield from left_over(run, plan, records)
 
 
 def read_run_records(run: Path) -> tuple[list[Record], list[Finding]]:
-    """The records of a run, and those that cannot be read."""
+    """The records of a run, oldest first, and those that cannot be read."""
     records, damaged = [], []
     for path in sorted(run.rglob(f"{FOLDER}/*.json")):
         try:
@@ -95,55 +99,65 @@ def read_run_records(run: Path) -> tuple[list[Record], list[Finding]]:
         except DataError:
             content = None
         if is_record(content):
-            records.append(Record(path, content))
+            records.append((path, content))
         else:
             damaged.append(Finding("damaged", path, "the record cannot be read"))
-    return records, damaged
+    return [Record(*found) for found in oldest_first(records)], damaged
 
 
-def damage(records: Sequence[Record], quick: bool) -> Iterator[Finding]:
-    """Files that are not, or not any more, what a stage wrote."""
-    for record in records:
-        for path, output in record.outputs.items():
-            if not path.is_file():
+def latest(records: Sequence[Record]) -> dict[Path, Record]:
+    """The record of each artifact; a file that several name is as the last of them says."""
+    return {path: record for record in records for path in record.outputs}
+
+
+def damage(records: Sequence[Record], wanted: set[Path] | None, quick: bool) -> Iterator[Finding]:
+    """Files that are not what a stage wrote, or that are gone though `wanted` (None: all ever made)."""
+    for path, record in latest(records).items():
+        output = record.outputs[path]
+        if not path.is_file():
+            if wanted is None or path in wanted:
                 yield Finding("missing", path, f"{record.maker} and is gone")
-            elif path.stat().st_size != output["bytes"]:
-                found = f"{path.stat().st_size} bytes of the {output['bytes']}"
-                yield Finding("damaged", path, f"{found} that {record.maker}")
-            elif not (quick and unchanged(path, output)) and sha256(path) != output["sha256"]:
-                yield Finding("damaged", path, f"other bytes than {record.maker}")
+        elif path.stat().st_size != output["bytes"]:
+            found = f"{path.stat().st_size} bytes of the {output['bytes']}"
+            yield Finding("damaged", path, f"{found} that {record.maker}")
+        elif not (quick and unchanged(path, output)) and sha256(path) != output["sha256"]:
+            yield Finding("damaged", path, f"other bytes than {record.maker}")
 
 
 def outdated(records: Sequence[Record]) -> Iterator[Finding]:
     """Artifacts whose code or inputs are not those of their record."""
+    ledger = Records()
     for record in records:
-        if changes := [*code_changes(record), *input_changes(record)]:
+        if changes := [*code_changes(record), *input_changes(record, set(), ledger)]:
             yield Finding("stale", next(iter(record.outputs)), "; ".join(changes))
 
 
-def config_files_of(run: Path) -> list[Path]:
-    """The config files that a run was started with.
+def config_options(run: Path) -> list[str]:
+    """The options by which a run got its config.
 
-    One in the run's folder is refused: a config can run code, and a results tree may be a stranger's.
+    A config file in the run's folder is refused: a config can run code, and results may be a stranger's.
     """
     path = run / RUN_FILE
     content = read_json(path)
-    files = content.get("config_files") if isinstance(content, dict) else None
-    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+    if not isinstance(content, dict) or not isinstance(content.get("overrides"), dict):
         raise DataError(f"{path}: damaged; start the run again to write it anew")
+    files, overrides = list(map(str, content["config_files"])), content["overrides"]
     for file in files:
         if Path(file).resolve().is_relative_to(run.resolve()):
             raise DataError(f"{path}: names {file} inside of the results; give --configfile if you trust it")
         if not Path(file).exists():
-            raise DataError(
-                f"{file}: the config of this run is not there any more; name it with --configfile"
-            )
-    return [Path(file) for file in files]
+            raise DataError(f"{file}: the config of this run is not there; give --configfile")
+    values = [f"{key}={value}" for key, value in overrides.items()]
+    return [*configfile_options(files), *(["--config", *values] if values else [])]
 
 
-def ask_snakemake(snakefile: Path, config_files: Sequence[Path], read_command: ReadCommand) -> Plan:
-    """What Snakemake would do with these config files as they are now."""
-    configs = ["--configfile", *map(str, config_files)] if config_files else []
+def configfile_options(files: Sequence[str | Path]) -> list[str]:
+    """Snakemake's option for some config files."""
+    return ["--configfile", *map(str, files)] if files else []
+
+
+def ask_snakemake(snakefile: Path, configs: Sequence[str], read_command: ReadCommand) -> Plan:
+    """What Snakemake would do with this config as it is now."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), *configs, "--cores", "1"]
     outputs, waiting = set(), set()
     for line in said_by([*command, "--summary"]).splitlines()[1:]:
@@ -189,7 +203,7 @@ def simple_commands(line: str) -> Iterator[list[str]]:
 
 def pending(plan: Plan, records: Sequence[Record], reported: set[Path]) -> Iterator[Finding]:
     """Why each stage that Snakemake would run is to be run, a finding for each."""
-    made_by = {path: record for record in records for path in record.outputs}
+    made_by, ledger = latest(records), Records()
     waiting = plan.pending | reported
     for stage in plan.stages:
         first = next((path for path in stage.writes if path in plan.pending), stage.writes[0])
@@ -198,20 +212,20 @@ def pending(plan: Plan, records: Sequence[Record], reported: set[Path]) -> Itera
             continue
         if not first.exists():
             yield Finding("missing" if record else "to do", first, "not made yet")
-        elif changes := changes_of(stage, record, waiting):
+        elif changes := changes_of(stage, record, waiting, ledger):
             yield Finding("stale", first, "; ".join(changes))
         else:
             cause = next((path for path in stage.reads if path in waiting), None)
             yield Finding("follows", first, f"follows from {cause}" if cause else "an input is newer")
 
 
-def changes_of(stage: Stage, record: Record | None, waiting: set[Path]) -> list[str]:
+def changes_of(stage: Stage, record: Record | None, waiting: set[Path], ledger: Records) -> list[str]:
     """What is different now from when an artifact was made, inputs that will be made anew left out."""
     if record is None:
         return ["nothing says how it was made"]
     before, now = record.content["arguments"], dict(stage.arguments)
     settings = [f"{key}: {old} -> {new}" for key, old, new in differences(before, now)]
-    return settings + code_changes(record) + input_changes(record, waiting)
+    return settings + code_changes(record) + input_changes(record, waiting, ledger)
 
 
 def differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, str, str]]:
@@ -235,22 +249,25 @@ def code_changes(record: Record) -> list[str]:
     return [] if same else [f"the code of {modules} has changed"]
 
 
-def input_changes(record: Record, waiting: frozenset[Path] | set[Path] = frozenset()) -> list[str]:
-    """The inputs of an artifact that are not there or have other bytes now."""
-    records, changes = Records(), []
+def input_changes(record: Record, waiting: set[Path], ledger: Records) -> list[str]:
+    """The inputs of an artifact that are not there or have other bytes now, those that wait left out."""
+    changes = []
     for name, digest in record.content["inputs"].items():
         path = Path(name)
         if path in waiting:
             continue
         if not path.exists():
             changes.append(f"its input {path} is gone")
-        elif records.digest(path) != digest:
+        elif ledger.digest(path) != digest:
             changes.append(f"made from another {path}")
     return changes
 
 
-def left_over(run: Path, plan: Plan) -> Iterator[Finding]:
-    """Files of a run that no rule makes."""
+def left_over(run: Path, plan: Plan, records: Sequence[Record]) -> Iterator[Finding]:
+    """Files of a run that no rule makes, and records of such that are gone."""
+    for record in records:
+        if not any(path in plan.outputs or path.exists() for path in record.outputs):
+            yield Finding("left over", record.path, "a record of files that are gone and not wanted")
     for path in sorted(run.rglob("*")):
         inside = path.relative_to(run)
         if not path.is_file() or path in plan.outputs:
@@ -264,14 +281,16 @@ def left_over(run: Path, plan: Plan) -> Iterator[Finding]:
 
 def repair(findings: Sequence[Finding]) -> list[Path]:
     """Remove what is damaged and what dead processes left; returns what was removed."""
-    removed = [
-        finding.path
-        for finding in findings
-        if finding.kind == "damaged" or (finding.kind == "left over" and private_parts(finding.path))
-    ]
+    removed = [finding.path for finding in findings if finding.kind == "damaged" or is_debris(finding)]
     for path in removed:
         path.unlink(missing_ok=True)
     return removed
+
+
+def is_debris(finding: Finding) -> bool:
+    """Whether what is left over is nobody's work: half-written, or a record of files that are gone."""
+    of_nobody = private_parts(finding.path) is not None or finding.path.parent.name == FOLDER
+    return finding.kind == "left over" and of_nobody
 
 
 def accept(path: Path) -> None:

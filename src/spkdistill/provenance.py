@@ -5,6 +5,7 @@ when. It also protects: an input whose bytes are not those of its record stops t
 """
 
 import hashlib
+import os
 import platform
 import re
 import socket
@@ -37,9 +38,18 @@ class Stage:
     writes: list[Path]  # or may write
 
 
-def start_run(run_folder: str | Path, config: Mapping[str, Any], config_files: Iterable[str | Path]) -> None:
-    """Write `run.json`, which makes a folder that of a run: its stages leave records."""
-    write_json(Path(run_folder, RUN_FILE), {"config_files": list(map(str, config_files)), "config": config})
+def start_run(
+    run_folder: str | Path,
+    config: Mapping[str, Any],
+    config_files: Iterable[str | Path],
+    overrides: Mapping[str, Any],
+) -> None:
+    """Write `run.json`, which makes a folder that of a run: its stages leave records.
+
+    `config` is the complete one; the files and the values of `--config` are what it was made of.
+    """
+    made_of = {"config_files": list(map(str, config_files)), "overrides": overrides}
+    write_json(Path(run_folder, RUN_FILE), {**made_of, "config": config})
 
 
 def run_of(path: str | Path) -> Path | None:
@@ -57,7 +67,7 @@ def recorded(stage: Stage) -> Iterator[None]:
     if run is None:
         yield
         return
-    started = time.time()
+    started, code = time.time(), {"modules": list(stage.modules), "hash": code_hash(*stage.modules)}
     inputs = input_digests(stage.reads, run)
     yield
     first, outputs = stage.writes[0], {}
@@ -68,7 +78,7 @@ def recorded(stage: Stage) -> Iterator[None]:
         {
             "command": stage.command,
             "arguments": stage.arguments,
-            "code": {"modules": list(stage.modules), "hash": code_hash(*stage.modules)},
+            "code": code,
             "inputs": inputs,
             "outputs": outputs,
             "made_by": {"python": platform.python_version(), **made_by()},
@@ -103,14 +113,15 @@ def archives_behind(scp: Path, run: Path) -> list[Path]:
     except OSError:
         return []  # the stage itself will say so
     below = f"{run}/".encode()
-    return sorted(Path(place.decode()) for place in places if place.startswith(below))
+    return sorted(Path(os.fsdecode(place)) for place in places if place.startswith(below))
 
 
 class Records:
-    """The records of the folders that were asked for, each folder read once."""
+    """The records of the folders that were asked for; each folder and each file is read once."""
 
     def __init__(self) -> None:
         self.folders: dict[Path, dict[str, tuple[Path, dict[str, Any]]]] = {}
+        self.digests: dict[Path, str] = {}
 
     def of(self, path: Path) -> tuple[Path, dict[str, Any]] | None:
         """The record that has a file among its outputs, and where it stands."""
@@ -120,10 +131,11 @@ class Records:
 
     def digest(self, path: Path) -> str:
         """A file's SHA-256, read from its record if size and time of change are those of the record."""
-        found = self.of(path)
-        if found and unchanged(path, output := found[1]["outputs"][path.name]):
-            return output["sha256"]
-        return sha256(path)
+        if path not in self.digests:
+            found = self.of(path)
+            trusted = found and unchanged(path, found[1]["outputs"][path.name])
+            self.digests[path] = found[1]["outputs"][path.name]["sha256"] if trusted else sha256(path)
+        return self.digests[path]
 
     def checked_digest(self, path: Path) -> str:
         """`digest`; DataError if the file has a record and other bytes."""
@@ -138,14 +150,19 @@ class Records:
 
 
 def read_records(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
-    """The records of a folder by the outputs that they name."""
-    found: dict[str, tuple[Path, dict[str, Any]]] = {}
-    for path in sorted((folder / FOLDER).glob("*.json")):
+    """The records of a folder by the outputs that they name, of several the newest."""
+    found = []
+    for path in (folder / FOLDER).glob("*.json"):
         record = read_json(path)
         if not is_record(record):
             raise DataError(f"{path}: damaged; `spkdistill doctor --repair {run_of(path)}` removes it")
-        found |= dict.fromkeys(record["outputs"], (path, record))
-    return found
+        found.append((path, record))
+    return {name: (path, record) for path, record in oldest_first(found) for name in record["outputs"]}
+
+
+def oldest_first(records: Iterable[tuple[Path, dict[str, Any]]]) -> list[tuple[Path, dict[str, Any]]]:
+    """Records in the order in which their stages were run: a later one knows what an output is now."""
+    return sorted(records, key=lambda found: (found[1]["started"], found[0]))
 
 
 def is_record(value: Any) -> bool:

@@ -69,8 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int | None:
     """Run the subcommand of parsed arguments; what a stage makes in a run's folder is recorded there."""
-    first_process = os.environ.get("RANK", "0") == "0"  # of torchrun's
-    if "writes" not in options or not first_process:
+    one_of_many = "TORCHELASTIC_RUN_ID" in os.environ and os.environ["RANK"] != "0"  # the first one records
+    if "writes" not in options or one_of_many:
         return options.run(options)
     from spkdistill.provenance import recorded
 

@@ -38,7 +38,7 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--utt2spk", required=True, type=Path, help="the speaker of each of them")
     parser.add_argument("--adapt", type=Path, metavar="SCP", help="unlabelled embeddings of the adapt_set")
     add_settings(parser)
-    add_files(parser)
+    add_files(parser, mean_required=True)
     stage(parser, run_backend, "backend.train", ["embeddings", "utt2spk", "adapt"], SYSTEM)
 
 
@@ -160,9 +160,13 @@ def add_embeddings(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--embeddings", required=True, type=Path, metavar="SCP", help=text)
 
 
-def add_files(parser: argparse.ArgumentParser, plda_required: bool = False) -> None:
+def add_files(
+    parser: argparse.ArgumentParser, mean_required: bool = False, plda_required: bool = False
+) -> None:
     """Add the files of a back-end, all in Kaldi's formats."""
-    parser.add_argument("--mean", type=Path, help="the vector that is subtracted from embeddings")
+    parser.add_argument(
+        "--mean", required=mean_required, type=Path, help="the vector that is subtracted from embeddings"
+    )
     parser.add_argument(
         "--transform", type=Path, help="the LDA transform, with length normalisation after it"
     )
@@ -232,8 +236,6 @@ def run_backend(options: argparse.Namespace) -> None:
     from spkdistill.backend.settings import backend_settings
     from spkdistill.backend.train import train_backend
 
-    if options.mean is None:
-        raise ConfigError("backend: --mean is missing; every back-end writes one")
     settings = backend_settings(options.settings)
     files = options.mean, options.transform, options.plda
     train_backend(options.embeddings, options.utt2spk, options.adapt, settings, *files)

@@ -49,9 +49,10 @@ def corpus_files(options: argparse.Namespace) -> list[Path]:
     settings = options.settings
     if "directory" not in settings:
         return []
-    folder = Path(settings["directory"], settings.get("part", ""))
-    paths = [folder / name for name in sorted(DATA_FILES | set(settings["trials"]))]
-    return [path for path in paths if path.exists()]
+    directory, lists = Path(settings["directory"]), settings["trials"]
+    names = {*DATA_FILES, *lists, *(f"{name}.enrol" for name in lists)}
+    paths = {folder / name for folder in (directory, directory / settings.get("part", "")) for name in names}
+    return sorted(path for path in paths if path.exists())
 
 
 def data_files(options: argparse.Namespace) -> list[Path]:

@@ -1,6 +1,7 @@
 """`spkdistill doctor`: the state of a run's folder."""
 
 import argparse
+import os
 from collections import Counter
 from contextlib import chdir
 from pathlib import Path
@@ -51,8 +52,10 @@ def doctor(options: argparse.Namespace) -> int:
     """Print what is wrong; exit status 1 if anything is."""
     from spkdistill.doctor import accept, examine, repair
     from spkdistill.provenance import RUN_FILE
+    from spkdistill.resume import refuse_what_runs
+    from spkdistill.resume.records import interrupted
 
-    folder = options.run_folder.resolve()
+    folder = Path(os.path.abspath(options.run_folder))  # `results` may be a link to another disk
     if not (folder / RUN_FILE).is_file():
         raise DataError(f"{options.run_folder}: no {RUN_FILE}, so no run of this version was started there")
     for path in options.accept:
@@ -61,7 +64,9 @@ def doctor(options: argparse.Namespace) -> int:
     snakefile = options.snakefile.resolve() if options.snakefile.exists() else None
     config_files = [path.resolve() for path in options.configfile]
     with chdir(folder.parents[1]):
-        run = folder.relative_to(Path.cwd())
+        if options.repair:
+            refuse_what_runs(interrupted(), None)
+        run = folder.relative_to(folder.parents[1])
         findings = list(examine(run, options.quick, snakefile, config_files, read_stage))
         removed = repair(findings) if options.repair else []
     for kind, path, why in findings:

@@ -21,7 +21,7 @@ from spkdistill.training import checkpoint, processes
 from spkdistill.training.data import Batch, Inputs, TrainingData
 from spkdistill.training.loop import Outputs, train
 from spkdistill.training.networks import classify
-from spkdistill.training.settings import TrainingSettings
+from spkdistill.training.settings import TrainingSettings, decisive
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def train_aggregators(
     heads = {name: build_head(chosen.head, sizes.embedding, len(data.speakers)) for name in aggregators}
     task = AggregatorTask(model, aggregators, nn.ModuleDict(heads)).to(device)
     task.initialise(data.batch(0).to(device))
-    identity = checkpoint.identity([settings, seed], [*teacher, *inputs], "training.aggregators")
+    identity = checkpoint.identity([decisive(settings), seed], [*teacher, *inputs], "training.aggregators")
     log = train(task, data, training, "aggregators", work, identity)
     if processes.rank() > 0:
         return

@@ -8,12 +8,10 @@ another. Random numbers need no state: they come from the seed and the step.
 import fcntl
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -23,9 +21,10 @@ from torch import Tensor, nn
 
 from spkdistill.codehash import code_hash
 from spkdistill.errors import DataError
-from spkdistill.files import replacing, write_text
+from spkdistill.files import read_bytes, replacing, write_text
 
 KEPT = 2
+LOCK = ".lock"
 
 
 @contextmanager
@@ -37,22 +36,17 @@ def held(work: str | Path) -> Iterator[None]:
     """
     try:
         Path(work).mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=work):
-            pass
-        folder = os.open(work, os.O_RDONLY)
+        lock = open(Path(work) / LOCK, "w")  # noqa: SIM115
     except OSError as error:
         raise DataError(f"{work}: {error.strerror}; checkpoints must be written there") from None
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(folder)
-        raise DataError(f"{work}: another training goes on here; wait for it, or end it") from None
-    except OSError:  # a file system without locks
-        pass
-    try:
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(f"{work}: another training goes on here; wait for it, or end it") from None
+        except OSError:  # a file system without locks
+            pass
         yield
-    finally:
-        os.close(folder)
 
 
 def identity(settings: Any, inputs: Iterable[str | Path], code: str) -> str:
@@ -138,17 +132,9 @@ def unsealed(path: Path) -> dict[str, Any]:
     return record
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a file; DataError names one that cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from None
-
-
 def clear(work: str | Path) -> None:
     """Remove every checkpoint, also what a killed process left of one, and then the folder if it is empty."""
-    for path in [*Path(work).glob("checkpoint-*"), *half_written(work)]:
+    for path in [*Path(work).glob("checkpoint-*"), *half_written(work), Path(work) / LOCK]:
         path.unlink(missing_ok=True)
     with suppress(OSError):
         Path(work).rmdir()

@@ -22,7 +22,7 @@ from spkdistill.settings import build
 from spkdistill.training import checkpoint, processes
 from spkdistill.training.data import Batch, Inputs, ReadTargets, TrainingData
 from spkdistill.training.loop import Outputs, train
-from spkdistill.training.settings import TrainingSettings
+from spkdistill.training.settings import TrainingSettings, decisive
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def train_network(
     torch.manual_seed(derive_seed(seed, stage, "weights"))
     task = build_task(model_settings, chosen.head, objective, target_dim, data).to(device)
 
-    made_by = [settings, feature_settings, seed, name]
+    made_by = [decisive(settings), feature_settings, seed, name]
     identity = checkpoint.identity(made_by, [*inputs, *targets.values()], "training.networks")
     log = train(task, data, training, name, work, identity)
     if processes.rank() > 0:

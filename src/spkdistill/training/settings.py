@@ -1,7 +1,9 @@
 """The `training` of a config; without torch, which neither checking nor starting processes needs."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from spkdistill.errors import ConfigError
 
@@ -76,3 +78,9 @@ def check_shares(views: int, processes: int, where: str) -> None:
             f"{where}: {views} views in a step are too few for training.processes {processes}; "
             f"{needed} are needed"
         )
+
+
+def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of what is trained, without those of its training that do not change the result."""
+    training = {key: value for key, value in settings["training"].items() if key != "checkpoint_minutes"}
+    return {**settings, "training": training}
