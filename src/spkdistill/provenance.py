@@ -46,9 +46,14 @@ def start_run(
 ) -> None:
     """Write `run.json`, which makes a folder that of a run: its stages leave records.
 
-    `config` is the complete one; the files and the values of `--config` are what it was made of.
+    `config` is the complete one; the files and the values of `--config` are what it was made of. Files below
+    the working directory are named from there, so that it can be moved.
     """
-    made_of = {"config_files": list(map(str, config_files)), "overrides": overrides}
+    here = Path.cwd()
+    files = [
+        path.relative_to(here) if path.is_relative_to(here) else path for path in map(Path, config_files)
+    ]
+    made_of = {"config_files": list(map(str, files)), "overrides": overrides}
     write_json(Path(run_folder, RUN_FILE), {**made_of, "config": config})
 
 
