@@ -35,10 +35,7 @@ def test_both_profiles_ask_for_the_same():
     assert of_rules[0] == of_rules[1]
 
 
-@pytest.mark.parametrize(
-    ("name", "option"), [("slurm", "slurm_extra"), ("cluster-generic", "submit_options")]
-)
-def test_every_training_is_warned_before_its_time_limit(name, option):
-    resources = read_profile(name)["set-resources"]
-    warned = {rule for rule, it in resources.items() if "--signal=TERM@" in it.get(option, "")}
+def test_every_training_is_warned_before_its_time_limit():
+    resources = read_profile("slurm")["set-resources"]
+    warned = {rule for rule, it in resources.items() if "--signal=TERM@" in it.get("slurm_extra", "")}
     assert warned == {"teacher", "aggregators", "student"}
