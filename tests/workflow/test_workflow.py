@@ -1,6 +1,10 @@
 """What is rerun, what is not, and that the same config gives the same bytes."""
 
+import os
 import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -60,7 +64,7 @@ def test_a_metric_setting_reruns_no_training(copied):
 @pytest.mark.parametrize(
     "lost",
     [
-        ["report/index.html", "scores/fc8-none/cosine/trials/scores"],
+        ["report/index.html", "scores/fc8-none/cosine/trials/scores", "embeddings/tdnn-trkd"],
         ["students/fc8-dkd/model.safetensors", "vad/eval/vad.2.ark", "views/train/speakers"],
         ["data/train/wav.1.ark", "targets/xvector/train/logits.1.scp", "backends/xvector/plda/plda"],
     ],
@@ -68,11 +72,39 @@ def test_a_metric_setting_reruns_no_training(copied):
 )
 def test_deleted_artifacts_come_back_with_the_same_bytes(copied, lost):
     before = copied.digests()
-    for name in lost:
-        (copied.results / name).unlink()
+    for path in (copied.results / name for name in lost):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     copied.finish()
     assert copied.digests() == before
     assert "Nothing to be done" in copied.finish("--dry-run")
+
+
+@pytest.fixture
+def ballast(copied) -> Iterator[Path]:
+    """A file that takes nearly all room of the disk on which the results of the copy are."""
+    if os.geteuid():
+        pytest.skip("mounting a small file system needs root")
+    results = copied.directory / "results"
+    results.rename(copied.directory / "copied")
+    results.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", results], check=True)
+    shutil.copytree(copied.directory / "copied", results, dirs_exist_ok=True)
+    disk = os.statvfs(results)
+    (results / "ballast").write_bytes(bytes(disk.f_bfree * disk.f_bsize - 40_000))
+    yield results / "ballast"
+    subprocess.run(["umount", results], check=True)
+
+
+def test_a_full_disk_stops_a_run_in_one_line_and_with_room_it_goes_on(copied, ballast):
+    before = copied.digests()
+    (copied.results / "report/index.html").unlink()
+    done = copied.snakemake()
+    assert done.returncode != 0
+    line = "results/tiny/report/index.html: No space left on device; make room and run again"
+    assert f"spkdistill: error: {line}\n" in done.stdout + done.stderr
+    ballast.unlink()
+    copied.finish()
+    assert copied.digests() == before
 
 
 def test_results_do_not_depend_on_the_number_of_shards(finished, tmp_path):
