@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
+MERGED = "teachers/", "students/", "scores/", "metrics/", "views/"  # the same for any number of shards
 NOT_ARTIFACTS = {"logs", "benchmarks", "work", "provenance", "run.json"}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from runs import MERGED
 
 pytestmark = pytest.mark.workflow
 
@@ -116,7 +117,7 @@ def test_results_do_not_depend_on_the_number_of_shards(finished, tmp_path):
     assert other.planned()["merge_scores"] == 5 * 2  # models, back-ends that are no fusion
     other.finish()
     ours, theirs = finished.digests(), other.digests()
-    merged = [name for name in ours if name.startswith(("scores/", "students/", "metrics/", "views/"))]
+    merged = [name for name in ours if name.startswith(MERGED)]
     assert merged
     assert {name: ours[name] for name in merged} == {name: theirs[name] for name in merged}
 
