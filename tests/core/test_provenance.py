@@ -51,6 +51,11 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+def cut(path: Path) -> None:
+    """Lose the end of a file."""
+    path.write_bytes(path.read_bytes()[:-2])
+
+
 def test_a_record_names_command_code_settings_and_the_bytes_read_and_written(run):
     assert main(MERGE) == 0
     found = record("x/provenance/a.scp.json")
@@ -77,9 +82,10 @@ def test_a_stage_that_fails_leaves_no_record(run):
     assert not (run / "x/provenance/a.scp.json").exists()
 
 
+@pytest.mark.parametrize("damage", [flip, cut])
 @pytest.mark.parametrize("damaged", ["a.1.scp", "a.2.ark"])
-def test_a_damaged_input_stops_the_stage_that_reads_it_in_one_line(run, capsys, damaged):
-    flip(run / "x" / damaged)
+def test_a_damaged_input_stops_the_stage_that_reads_it_in_one_line(run, capsys, damaged, damage):
+    damage(run / "x" / damaged)
     assert main(MERGE) == 1
     said = capsys.readouterr().err
     assert said.startswith(

@@ -9,7 +9,6 @@ import gzip
 import io
 import json
 import os
-import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,9 +34,6 @@ VALUES = {
     "e-ints": np.array([1, -2, 2**31 - 1], np.int32),
     "f-empty": np.empty((0, 0), np.float32),
 }
-POSTERIORS = (
-    b"p \0B" + struct.pack("<bibi", 4, 1, 4, 2) + struct.pack("<bibf", 4, 7, 4, 0.5) * 2
-)  # vector<vector<pair>>
 
 
 @contextmanager
