@@ -52,23 +52,26 @@ def test_a_finished_run_is_well(finished):
 
 def test_damage_is_found_named_removed_and_made_anew(copied):
     before = copied.digests()
-    ark, model = copied.results / "feats/mfcc/eval/raw.1.ark", copied.results / "students/fc8-dkd/config.json"
+    ark, log = (
+        copied.results / name
+        for name in ("embeddings/fc8-dkd/eval/xvector.1.ark", "students/fc8-dkd/log.tsv")
+    )
     status = ark.stat()
     data = bytearray(ark.read_bytes())
     data[len(data) // 2] ^= 1
     ark.write_bytes(data)
     os.utime(ark, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a failing disk does it
-    model.write_bytes(model.read_bytes()[:-10])
-    (copied.results / "vad/eval/vad.2.scp").unlink()
+    log.write_bytes(log.read_bytes()[:-10])
+    (copied.results / "metrics/fc8-dkd/plda/trials.json").unlink()
     half = f"students/fc8-dkd/.log.tsv.tmp.{socket.gethostname()}.999999999"
     (copied.results / half).write_text("half")
     (copied.results / "students/notes").write_text("mine")
     status, said = doctor(copied, "--repair")
     assert status == 1
     for line in (
-        "removed    results/tiny/feats/mfcc/eval/raw.1.ark: other bytes than `spkdistill features` wrote on",
-        "removed    results/tiny/students/fc8-dkd/config.json: ",
-        "missing    results/tiny/vad/eval/vad.2.scp: `spkdistill vad` wrote on 20",
+        "removed    results/tiny/embeddings/fc8-dkd/eval/xvector.1.ark: other bytes than `spkdistill embed` wrote",
+        "removed    results/tiny/students/fc8-dkd/log.tsv: ",
+        "missing    results/tiny/metrics/fc8-dkd/plda/trials.json: `spkdistill metrics` wrote on 20",
         f"removed    results/tiny/{half}: the private file of",
         "left over  results/tiny/students/notes: no rule makes it with this config",
     ):
