@@ -24,6 +24,7 @@ import psutil
 from runs import ROOT, Run
 
 from spkdistill.files import private_parts, write_tsv
+from spkdistill.resume import records
 from spkdistill.resume.processes import marked
 
 TINY = ROOT / "workflow/configs/tiny.yaml"
@@ -135,7 +136,8 @@ def soak(
     """
     prepare(run)
     session, finished, kills = Session(run, run.command()), set(), list(before)
-    while len(kills) < len(before) + limit:
+    enough = len(kills) + limit
+    while len(kills) < enough:
         kind = least(KINDS, [kill.kind for kill in kills], draw)
         caught = catch(session, reference, [kill.stage for kill in kills], draw)
         if caught is None:
@@ -242,7 +244,8 @@ def check_end(run: Run, reference: Run) -> None:
         raise Broken(f"{len(differ)} files differ from the reference: {differ[:5]}")
     snakemake = run.directory / ".snakemake"
     left = [path for path in run.results.rglob(".*") if private_parts(path)]
-    left += [*snakemake.glob("locks/*"), *snakemake.glob("incomplete/*"), *snakemake.glob("spkdistill/*")]
+    left += [*snakemake.glob("locks/*"), *snakemake.glob("incomplete/*")]
+    left += [path for path in snakemake.glob("spkdistill/*") if not records.read(path).ended]
     if left:
         raise Broken(f"left behind: {[str(path) for path in left]}")
     if jobs := jobs_of(run):

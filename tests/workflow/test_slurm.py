@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from runs import MERGED, ROOT, Run
+from soak import jobs_of
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
 
@@ -103,17 +105,21 @@ def test_a_run_whose_snakemake_is_killed_half_way_gives_in_few_jobs_the_bytes_of
 
 def test_a_training_that_reaches_its_time_limit_goes_on_with_more_time(copied, tmp_path, profile, slurm):
     config = copied.config()
-    config["training"]["teacher"]["epochs"] = 600  # Slurm sees a limit within half a minute
+    config["training"]["teacher"]["epochs"] = 100
     copied.write_config(config)
     shutil.copytree(copied.directory, tmp_path / "here")
     target, log = "teachers/xvector/model.safetensors", copied.results / "logs/teacher/xvector.log"
     log.unlink()
 
-    here = Run(tmp_path / "here").start("results/tiny/" + target)
     process = replace(copied, executor=profile).start("results/tiny/" + target)
     wait_for(lambda: log.exists() and "epoch 10," in log.read_text())
+    training = next(job for job in jobs_of(copied) if "--name" in job.cmdline())
+    training.suspend()  # until Slurm sees the limit, within half a minute
     job, limit = slurm.jobs("RUNNING", "%i %l")[0].split()
     slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    Run(tmp_path / "here").finish("results/tiny/" + target)
+    wait_for(lambda: is_warned(training))
+    training.resume()
     said = "".join(process.communicate())
 
     assert process.returncode == 0, said
@@ -121,8 +127,14 @@ def test_a_training_that_reaches_its_time_limit_goes_on_with_more_time(copied, t
     assert "died with" not in said, "the shell outlives the training, which saves a checkpoint"
     assert (limit, slurm.jobs("all", "%l")[0]) == ("2-00:00:00", "4-00:00:00")
     assert int(re.search(r"going on from step (\d+)", log.read_text())[1]) >= 30
-    here.communicate()
     assert (copied.results / target).read_bytes() == (tmp_path / "here/results/tiny" / target).read_bytes()
+
+
+def is_warned(process: psutil.Process) -> bool:
+    """Whether SIGTERM waits for a suspended process to go on."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    pending = re.findall(r"^(?:Sig|Shd)Pnd:\s*(\w+)$", status, re.MULTILINE)
+    return any(int(signals, 16) & 1 << signal.SIGTERM - 1 for signals in pending)
 
 
 def test_a_run_waits_for_a_drained_node(lacking, finished, slurm):
