@@ -72,3 +72,8 @@ class Run:
             for path in sorted(self.results.rglob("*"))
             if path.is_file() and not NOT_ARTIFACTS & set(path.relative_to(self.results).parts)
         }
+
+
+def with_one_student(config: dict) -> dict:
+    """The tiny config with fewer models, each as it is there."""
+    return config | {"students": {"fc8": config["students"]["fc8"] | {"objectives": ["concat"]}}}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from runs import MERGED, ROOT, Run
+from runs import MERGED, ROOT, Run, with_one_student
 from soak import jobs_of
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
@@ -81,7 +81,7 @@ def test_a_run_whose_snakemake_is_killed_half_way_gives_in_few_jobs_the_bytes_of
     finished, profile, slurm, tmp_path
 ):
     run = Run(tmp_path, executor=profile)
-    run.write_config(finished.config() | {"shards": 1})  # fewer jobs, the same results
+    run.write_config(with_one_student(finished.config()) | {"shards": 1})  # fewer jobs, the same results
     process = run.start()
     wait_for(lambda: any("dump" in job for job in slurm.jobs("RUNNING")), seconds=600)
     process.send_signal(signal.SIGKILL)
@@ -96,7 +96,7 @@ def test_a_run_whose_snakemake_is_killed_half_way_gives_in_few_jobs_the_bytes_of
 
     ours, theirs = run.digests(), finished.digests()
     merged = [name for name in ours if name.startswith(MERGED)]
-    assert len(merged) > 100
+    assert len(merged) > 60
     assert {name: ours[name] for name in merged} == {name: theirs[name] for name in merged}
     steps = int(re.search(r"^total +(\d+)$", said, re.MULTILINE)[1])
     assert said.count("has been submitted with SLURM jobid") < steps / 3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from runs import MERGED
+from runs import MERGED, with_one_student
 
 pytestmark = pytest.mark.workflow
 
@@ -62,19 +62,15 @@ def test_a_metric_setting_reruns_no_training(copied):
     assert copied.planned().keys() == {"metrics", "paired", "report"}
 
 
-@pytest.mark.parametrize(
-    "lost",
-    [
-        ["report/index.html", "scores/fc8-none/cosine/trials/scores", "embeddings/tdnn-trkd"],
-        ["students/fc8-dkd/model.safetensors", "vad/eval/vad.2.ark", "views/train/speakers"],
-        ["data/train/wav.1.ark", "targets/xvector/train/logits.1.scp", "backends/xvector/plda/plda"],
-    ],
-    ids=lambda lost: lost[0].split("/")[0],
-)
-def test_deleted_artifacts_come_back_with_the_same_bytes(copied, lost):
+def test_deleted_artifacts_come_back_with_the_same_bytes(copied):
     before = copied.digests()
-    for path in (copied.results / name for name in lost):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in (
+        *("data/train/wav.1.ark", "vad/eval/vad.2.ark", "views/train/speakers"),
+        *("targets/xvector/train/logits.1.scp", "students/fc8-dkd/model.safetensors", "embeddings/tdnn-trkd"),
+        *("backends/xvector/plda/plda", "scores/fc8-none/cosine/trials/scores", "report/index.html"),
+    ):
+        lost = copied.results / path
+        shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
     copied.finish()
     assert copied.digests() == before
     assert "Nothing to be done" in copied.finish("--dry-run")
@@ -109,11 +105,11 @@ def test_a_full_disk_stops_a_run_in_one_line_and_with_room_it_goes_on(finished, 
 
 def test_results_do_not_depend_on_the_number_of_shards(finished, tmp_path):
     other = type(finished)(tmp_path)
-    config = finished.config() | {"shards": 3}
+    config = with_one_student(finished.config()) | {"shards": 3}
     config["trials"]["trials"]["shards"] = 5
     other.write_config(config)
     assert not list(finished.results.glob("scores/*/*/*/scores.*"))
-    assert other.planned()["merge_scores"] == 5 * 2  # models, back-ends that are no fusion
+    assert other.planned()["merge_scores"] == 2 * 2  # models, back-ends that are no fusion
     other.finish()
     ours, theirs = finished.digests(), other.digests()
     merged = [name for name in ours if name.startswith(MERGED)]
