@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from runs import MERGED, ROOT, Run, with_one_student
 from soak import jobs_of
@@ -78,12 +77,14 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
 
 
 def test_a_run_whose_snakemake_is_killed_half_way_gives_in_few_jobs_the_bytes_of_a_run_here(
-    finished, profile, slurm, tmp_path
+    copied, finished, profile, slurm
 ):
-    run = Run(tmp_path, executor=profile)
-    run.write_config(with_one_student(finished.config()) | {"shards": 1})  # fewer jobs, the same results
-    process = run.start()
-    wait_for(lambda: any("dump" in job for job in slurm.jobs("RUNNING")), seconds=600)
+    for stage in ("teachers", "targets", "students", "embeddings", "backends", "scores", "metrics", "report"):
+        shutil.rmtree(copied.results / stage)
+    copied.write_config(with_one_student(copied.config()))
+    run = replace(copied, executor=profile)
+    process = run.start("scores")
+    wait_for(lambda: any("dump" in job for job in slurm.jobs("RUNNING")), seconds=300)
     process.send_signal(signal.SIGKILL)
     said = "".join(process.communicate())
     assert slurm.jobs("RUNNING"), "the jobs live on"
@@ -95,12 +96,11 @@ def test_a_run_whose_snakemake_is_killed_half_way_gives_in_few_jobs_the_bytes_of
     assert "resume: cancelled Slurm's jobs named " in said
 
     ours, theirs = run.digests(), finished.digests()
-    merged = [name for name in ours if name.startswith(MERGED)]
-    assert len(merged) > 60
-    assert {name: ours[name] for name in merged} == {name: theirs[name] for name in merged}
+    assert len([name for name in ours if name.startswith(MERGED)]) > 30
+    assert ours == {name: theirs[name] for name in ours}
     steps = int(re.search(r"^total +(\d+)$", said, re.MULTILINE)[1])
-    assert said.count("has been submitted with SLURM jobid") < steps / 3
-    assert "Nothing to be done" in Run(tmp_path).finish("--dry-run")
+    assert said.count("has been submitted with SLURM jobid") < steps / 2
+    assert "Nothing to be done" in Run(run.directory).finish("--dry-run", "scores")
 
 
 def test_a_training_that_reaches_its_time_limit_goes_on_with_more_time(copied, tmp_path, profile, slurm):
@@ -114,12 +114,10 @@ def test_a_training_that_reaches_its_time_limit_goes_on_with_more_time(copied, t
     process = replace(copied, executor=profile).start("results/tiny/" + target)
     wait_for(lambda: log.exists() and "epoch 10," in log.read_text())
     training = next(job for job in jobs_of(copied) if "--name" in job.cmdline())
-    training.suspend()  # until Slurm sees the limit, within half a minute
+    training.suspend()  # Slurm sees the limit within half a minute, and then wakes what it signals
     job, limit = slurm.jobs("RUNNING", "%i %l")[0].split()
     slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
     Run(tmp_path / "here").finish("results/tiny/" + target)
-    wait_for(lambda: is_warned(training))
-    training.resume()
     said = "".join(process.communicate())
 
     assert process.returncode == 0, said
@@ -128,13 +126,6 @@ def test_a_training_that_reaches_its_time_limit_goes_on_with_more_time(copied, t
     assert (limit, slurm.jobs("all", "%l")[0]) == ("2-00:00:00", "4-00:00:00")
     assert int(re.search(r"going on from step (\d+)", log.read_text())[1]) >= 30
     assert (copied.results / target).read_bytes() == (tmp_path / "here/results/tiny" / target).read_bytes()
-
-
-def is_warned(process: psutil.Process) -> bool:
-    """Whether SIGTERM waits for a suspended process to go on."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    pending = re.findall(r"^(?:Sig|Shd)Pnd:\s*(\w+)$", status, re.MULTILINE)
-    return any(int(signals, 16) & 1 << signal.SIGTERM - 1 for signals in pending)
 
 
 def test_a_run_waits_for_a_drained_node(lacking, finished, slurm):
