@@ -13,6 +13,7 @@ from snakemake.logging import logger
 
 from spkdistill.cli import stage_code
 from spkdistill.config import calibration_lists, resolve
+from spkdistill.distill.parts import AGGREGATED, PARTS, file_name
 from spkdistill.errors import ConfigError
 from spkdistill.provenance import start_run
 from spkdistill.resume import processes, records
@@ -43,7 +44,6 @@ RUN = config["run"]
 JOBS = range(1, config["shards"] + 1)
 MODELS = config["teachers"] | config["students"]
 MEASURED = [name for name in config["trials"] if name not in calibration_lists(config)]
-PARTS = ["xvector", "narrow_bn", "wide_bn", "sp_aggr", "lde_aggr", "logits"]
 
 
 def named(names):
