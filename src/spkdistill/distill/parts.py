@@ -27,3 +27,8 @@ def layer_of(part: str) -> int | None:
 def file_name(part: str) -> str:
     """What the files of a part are called: `layer:3` lies in layer_3.scp."""
     return part.replace(":", "_")
+
+
+def part_of(name: str) -> str:
+    """The part whose files are called `name`."""
+    return name.replace("layer_", "layer:")
