@@ -214,9 +214,7 @@ def check_targets(config: dict[str, Any]) -> None:
         for name, settings in config[section].items():
             for part in settings.get("targets", []):
                 if not is_known(part):
-                    raise ConfigError(
-                        f"{section}.{name}.targets: {part!r} is not known; choose from {known}"
-                    )
+                    raise ConfigError(f"{section}.{name}.targets: {part!r} is not known; choose from {known}")
 
 
 def check_values(config: dict[str, Any]) -> None:

@@ -231,7 +231,7 @@ class ViewReader:
 
 
 def whole_utterance(reader: ArkReader, utterance: str, dim: int, shortest: int) -> np.ndarray:
-    """All voiced frames of an utterance, repeated where they are fewer than `shortest`: float32 (frames, dim)."""
+    """All voiced frames, repeated where they are fewer than `shortest`: float32 (frames, dim)."""
     shape = reader.shape(utterance)
     if len(shape) != 2 or shape[0] == 0 or shape[1] != dim:
         expected = f"expected (frames, {dim}), which the network was trained on"

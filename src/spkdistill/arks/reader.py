@@ -90,7 +90,7 @@ class ArkReader:
         return narrowed(np.ascontiguousarray(crop))
 
     def gather(self, keys: Sequence[str]) -> np.ndarray:
-        """The vectors of some keys as float32 (keys, dim), all of one length; a matrix of one row is a vector."""
+        """The vectors of some keys as float32 (keys, dim), of one length; a matrix of one row is one too."""
         if not len(keys):
             return np.empty((0, 0), np.float32)
         shape = self.shape(keys[0])

@@ -1,7 +1,7 @@
 """Vectors stored in two bytes a value, as matrices of one row (`CM2`), and what that loses of them.
 
-The integers are linear over the vector's own range: of 128 to 1,500 normal values it loses 2.3e-5 to 3.0e-5 of
-their length (rms), where float16 would lose 2.1e-4. Kaldi has no smaller vector.
+The integers are linear over the vector's own range: of 128 to 1,500 normal values that loses 2.3e-5 to
+3.0e-5 of their length (rms), where float16 would lose 2.1e-4.
 """
 
 import math
@@ -68,7 +68,7 @@ class VectorWriter:
 
 
 def describe_rounding(paths: Sequence[str | Path]) -> dict[str, Any]:
-    """What a manifest says of shards' rounding: their storage, the largest and the rms error, the smallest cosine."""
+    """What a manifest says of shards' rounding: storage, largest and rms error, smallest cosine."""
     shards = [read_rounding(path) for path in paths]
     vectors = sum(each["vectors"] for each in shards)
     return {

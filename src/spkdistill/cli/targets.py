@@ -25,7 +25,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="an answer for each view, or one for all voiced frames of each utterance that has views",
     )
     parser.add_argument(
-        "--storage", required=True, choices=["float32", "two-byte"], help="of a value; two-byte as Kaldi compresses"
+        "--storage",
+        required=True,
+        choices=["float32", "two-byte"],
+        help="of a value; two-byte as Kaldi compresses",
     )
     parser.add_argument("--features", required=True, metavar="SCP", help="voiced features of all utterances")
     parser.add_argument("--job", required=True, type=int, help="which shard, from 1")

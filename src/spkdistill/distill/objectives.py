@@ -89,10 +89,10 @@ class Trkd:
 
 @dataclass(frozen=True)
 class Multilevel:
-    """Settings of `multilevel`: which of the teacher's embeddings are the targets, and how they are learnt.
+    """Settings of `multilevel`: which of the teacher's embeddings are targets, and how they are learnt.
 
-    `form` "concat": the student's embedding is to be like all targets side by side. "heads": a linear head for
-    each target reads the student's embedding, which is what remains of the student (our reading).
+    `form` "concat": the student's embedding is to be like all targets side by side. "heads": a linear head
+    for each target, of equal weight, reads the embedding, and is dropped after training (our reading).
     """
 
     objective: str
@@ -103,9 +103,7 @@ class Multilevel:
     targets_of: str  # "view", or "utterance": the teacher's answer for the whole of it
     form: str
 
-    def __call__(
-        self, outputs: Sequence[Tensor], target: Tensor, labels: Tensor, moment: Moment
-    ) -> Result:
+    def __call__(self, outputs: Sequence[Tensor], target: Tensor, labels: Tensor, moment: Moment) -> Result:
         """The loss from the student's outputs for the columns of target (batch, dim), and its terms."""
         pieces = target.split([output.shape[1] for output in outputs], dim=1)
         distances = [multilevel(*pair) for pair in zip(outputs, pieces, strict=True)]

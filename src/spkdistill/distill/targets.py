@@ -1,6 +1,6 @@
-"""What a teacher says about each view, or each whole utterance: dumped once, read again and again by students."""
+"""What a teacher says about each view or whole utterance: dumped once, read whenever a student trains."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -126,9 +126,9 @@ def layer_index(model: nn.Module, part: str) -> int:
 class TargetReader:
     """Targets by view or utterance: `scps` are {part: scp}, in the order in which parts are concatenated.
 
-    With `mean_norm` each part's mean over all its vectors, those of the training set, is subtracted; then each
-    part is length-normalised, so that none outweighs another (our reading of arXiv 2303.01125). Logits are
-    kept apart and as they are.
+    With `mean_norm` each part's mean over all its vectors, those of the training set, is subtracted; then
+    each part is length-normalised, so that none outweighs another (our reading of arXiv 2303.01125). Logits
+    are kept apart and as they are.
     """
 
     def __init__(self, scps: Mapping[str, str | Path], mean_norm: bool) -> None:

@@ -16,6 +16,7 @@ from spkdistill.training import processes
 from spkdistill.training.settings import SpecAugmentSettings
 from spkdistill.views import ViewReader, Views, read_speakers, read_views
 
+
 class Inputs(NamedTuple):
     """The files that every training reads."""
 

@@ -134,9 +134,7 @@ def classify(head: nn.Module, embedding: Tensor, labels: Tensor) -> tuple[Tensor
     return (plain if isinstance(head, SoftmaxHead) else head(embedding, labels)), plain
 
 
-def open_targets(
-    objective: Objective | None, scps: Mapping[str, str | Path], name: str
-) -> Targets | None:
+def open_targets(objective: Objective | None, scps: Mapping[str, str | Path], name: str) -> Targets | None:
     """The cached targets of an objective; None where it has none."""
     if objective is None:
         return None
