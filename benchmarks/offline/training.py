@@ -32,7 +32,7 @@ TEACHERS = {  # x-vectors: channels of the frame layers, of the last one, and of
 }
 PARTS = ("xvector", "narrow_bn", "wide_bn")
 SPEAKERS, UTTERANCES, FRAMES, DIM = 1_000, 4, 300, 30
-STEPS, ROUNDS = 3, 7  # steps in a run, runs of each kind
+STEPS, ROUNDS = 2, 9  # steps in a run, runs of each kind
 TRAINING = {
     "epochs": 1,
     "batch_size": 64,

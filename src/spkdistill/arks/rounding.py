@@ -19,6 +19,8 @@ from spkdistill.files import read_json, write_json
 
 STORAGES = {"float32": "none", "two-byte": "two-byte-auto"}  # compression of each
 
+LARGEST = 2.0**60  # of the numbers in a shard's JSON
+
 
 @dataclass
 class Rounding:
@@ -81,12 +83,10 @@ def describe_rounding(paths: Sequence[str | Path]) -> dict[str, Any]:
 
 def read_rounding(path: str | Path) -> dict[str, Any]:
     """What a VectorWriter wrote beside its archive."""
-    found = read_json(path)
-    expected = {"storage": "float32", **asdict(Rounding())}
-    if (
-        not isinstance(found, dict)
-        or found.keys() != expected.keys()
-        or not all(isinstance(found[key], str if key == "storage" else int | float) for key in expected)
-    ):
-        raise DataError(f"{path}: expected {', '.join(expected)}; run the shard again")
+    found, known = read_json(path), ["storage", *asdict(Rounding())]
+    if not isinstance(found, dict) or found.keys() != set(known) or found["storage"] not in [*STORAGES]:
+        raise DataError(f"{path}: expected {', '.join(known)}; run the shard again")
+    for key in known[1:]:
+        if not isinstance(found[key], int | float) or not 0 <= found[key] <= LARGEST:
+            raise DataError(f"{path}: {key} is no number that can be; run the shard again")
     return found
