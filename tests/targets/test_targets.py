@@ -8,9 +8,10 @@ import torch
 
 from spkdistill.arks import ArkReader, ArkWriter, describe_rounding, merge
 from spkdistill.cli.targets import add_commands
-from spkdistill.distill.parts import PARTS, file_name, part_of
+from spkdistill.distill.parts import AGGREGATED, PARTS, file_name, part_of
 from spkdistill.distill.targets import PartFiles, TargetReader, TeacherFiles, dump_shard
 from spkdistill.errors import ConfigError, DataError
+from spkdistill.models.aggregators import AGGREGATORS as AGGREGATORS_BY_NAME
 from spkdistill.models.aggregators import AggregatorSettings, build_aggregators
 from spkdistill.models.build import build_head, build_model
 from spkdistill.models.store import load, load_aggregators, save, save_aggregators
@@ -127,6 +128,10 @@ def test_the_last_layers_by_number_are_narrow_and_wide(tmp_path, teacher, corpus
     for part, named in (("layer:4", "narrow_bn"), ("layer:5", "wide_bn")):
         one, other = ArkReader(numbered[part]), ArkReader(scps[named])
         assert one.gather(one.keys()).tobytes() == other.gather(other.keys()).tobytes()
+
+
+def test_every_aggregator_is_a_part():
+    assert tuple(AGGREGATORS_BY_NAME) == AGGREGATED
 
 
 def test_names_of_parts_and_of_their_files_go_both_ways():

@@ -20,6 +20,7 @@ from spkdistill.views import ViewReader, Views, read_views, whole_utterance
 
 BATCH = 64  # views
 CHUNK = 4096  # vectors read at once for a mean
+LARGEST = 1e15  # value of a target; squares of larger ones do not fit into float32
 
 
 class TeacherFiles(NamedTuple):
@@ -204,11 +205,11 @@ def mean(reader: ArkReader) -> np.ndarray:
 
 
 def finite(reader: ArkReader, keys: Sequence[str]) -> np.ndarray:
-    """The vectors of `keys`, (keys, size); DataError names one that has a NaN or an infinity."""
+    """The vectors of `keys`, (keys, size); DataError names one that has a NaN, or a value beyond LARGEST."""
     vectors = reader.gather(keys)
-    for key, good in zip(keys, np.isfinite(vectors).all(1), strict=True):
+    for key, good in zip(keys, (np.abs(vectors) < LARGEST).all(1), strict=True):
         if not good:
-            raise DataError(f"{reader.scp_path}:{key}: not finite, damaged; dump the targets again")
+            raise DataError(f"{reader.scp_path}:{key}: not finite or huge, damaged; dump the targets again")
     return vectors
 
 
