@@ -6,7 +6,7 @@ import torch
 
 from spkdistill.arks import ArkReader, ArkWriter
 from spkdistill.models.device import prepare
-from spkdistill.models.store import load
+from spkdistill.models.loading import load_network
 from spkdistill.progress import progress
 from spkdistill.views import whole_utterance
 
@@ -18,13 +18,15 @@ def extract_shard(
     ark: str | Path,
     scp: str | Path,
     threads: int,
+    trust: bool = False,
 ) -> None:
     """Write the embedding, a float32 vector, of each utterance in `features_scp` of voiced frames.
 
     Utterances go through the network one by one: an embedding does not depend on what else the shard holds.
+    `trust` lets the program in a TorchScript file run.
     """
     device = prepare(threads)
-    model, _, _ = load(model_path, config_path)
+    model, _, _ = load_network(model_path, config_path, trust)
     model.to(device)
     with ArkReader(features_scp) as reader, ArkWriter(ark, scp) as writer:
         for utterance in progress(sorted(reader.keys()), len(reader), "embed", "utterances"):

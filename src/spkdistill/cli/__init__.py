@@ -179,6 +179,14 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add `--trust`."""
+    text = (
+        "run the program in a TorchScript file, which may do anything; only for files whose maker you trust"
+    )
+    parser.add_argument("--trust", action="store_true", help=text)
+
+
 def at_least(least: int) -> Callable[[str], int]:
     """The type of an argument that is a whole number, `least` or more."""
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from spkdistill.cli import at_least, by_name, stage
+from spkdistill.cli import add_trust, at_least, by_name, stage
 from spkdistill.errors import ConfigError
 
 
@@ -11,7 +11,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "dump", help="what a teacher says about each view, for students to learn from"
     )
-    parser.add_argument("--model", required=True, metavar="SAFETENSORS", help="trained teacher")
+    parser.add_argument("--model", required=True, metavar="FILE", help="trained or adopted teacher")
     parser.add_argument("--config", required=True, metavar="JSON", help="its config.json")
     parser.add_argument(
         "--aggregators", metavar="SAFETENSORS", help="its aggregators, for sp_aggr and lde_aggr"
@@ -42,6 +42,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="what to write, and where; the JSON says what the storage lost",
     )
     parser.add_argument("--threads", default=1, type=at_least(1), help="1, since shards run side by side")
+    add_trust(parser)
     inputs = ["model", "config", "aggregators", "aggregators_config", "views", "features"]
     stage(parser, dump, "distill.targets", inputs, ["parts"])
 
@@ -60,6 +61,7 @@ def dump(options: argparse.Namespace) -> None:
         options.jobs,
         {part: PartFiles(*paths) for part, paths in by_name("--parts", options.parts).items()},
         options.threads,
+        options.trust,
     )
 
 

@@ -13,7 +13,8 @@ from spkdistill.arks import ArkReader, VectorWriter
 from spkdistill.distill.parts import AGGREGATED, KNOWN, is_part, layer_of
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.models.device import prepare
-from spkdistill.models.store import load, load_aggregators
+from spkdistill.models.loading import load_network
+from spkdistill.models.store import load_aggregators
 from spkdistill.progress import progress
 from spkdistill.shards import shard
 from spkdistill.views import ViewReader, Views, read_views, whole_utterance
@@ -58,14 +59,16 @@ def dump_shard(
     jobs: int,
     outputs: Mapping[str, PartFiles],
     threads: int,
+    trust: bool = False,
 ) -> None:
     """Write one vector for each view, or for each utterance that has views, and each part of `outputs`.
 
     `targets_of` is "view" or "utterance", `storage` one of arks.STORAGES. A shard has the same bytes however
     many there are: views go through the network in batches that are those of the full list, utterances alone.
+    `trust` lets the program in a TorchScript file run.
     """
     device = prepare(threads)
-    teacher = load_teacher(files, list(outputs), device)
+    teacher = load_teacher(files, list(outputs), device, trust)
     views = read_views(views_path)
     reader = ViewReader(views, features_scp)
     check_views(views, views_path, reader, teacher.model)
@@ -164,9 +167,9 @@ def side_by_side(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([v / np.maximum(n, 1e-12) for v, n in zip(parts, lengths, strict=True)], axis=1)
 
 
-def load_teacher(files: TeacherFiles, parts: Sequence[str], device: torch.device) -> Teacher:
+def load_teacher(files: TeacherFiles, parts: Sequence[str], device: torch.device, trust: bool) -> Teacher:
     """The networks that `parts` need, on `device`; ConfigError for a part that this teacher cannot give."""
-    model, head, config = load(files.model, files.config)
+    model, head, config = load_network(files.model, files.config, trust)
     for part in parts:
         if not is_part(part):
             raise ConfigError(f"targets: {part!r} is not known; choose from {KNOWN}, logits")

@@ -119,6 +119,13 @@ def window_samples(settings: FeatureSettings) -> int:
     return int(settings.sample_rate * settings.frame_length * 0.001)
 
 
+def feature_dim(settings: FeatureSettings) -> int:
+    """Coefficients of a frame, derivatives included."""
+    mfcc = settings.kind == "mfcc"
+    own = settings.num_ceps if mfcc else settings.num_mel_bins + settings.use_energy
+    return own * (1 + settings.delta_order)
+
+
 def fft_samples(settings: FeatureSettings) -> int:
     """Samples of a frame with the zeros after it."""
     window = window_samples(settings)

@@ -17,6 +17,8 @@ from spkdistill.manifest import made_by
 from spkdistill.models.aggregators import AggregatorSettings, build_aggregators
 from spkdistill.models.build import build_head, build_model, build_sizes
 
+FOREIGN = "foreign"  # in place of an architecture: a file of another toolkit, see foreign.py
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -87,6 +89,11 @@ def read_network_config(path: str | Path) -> tuple[dict[str, Any], NetworkConfig
     config = read_config(path, keys)
     with blaming(path):
         return config, build_sizes(NetworkConfig, {key: config[key] for key in keys}, "config")
+
+
+def is_foreign(network: NetworkConfig) -> bool:
+    """Whether a network is not one that `load` can build."""
+    return network.model.get("arch") == FOREIGN
 
 
 @contextmanager
