@@ -33,6 +33,7 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     give_every_objective(config)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast
     check_against(config, loader(Path(schema).read_text(encoding="utf-8")).get_single_data())
+    share_cmn(config)
     check_names(config)
     check_trials(config)
     check_targets(config)
@@ -40,6 +41,7 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     check_remote(config)
     config["students"] = dict(crossed_students(config))
     check_model_names(config)
+    check_foreign(config)
     return config
 
 
@@ -72,9 +74,17 @@ def share_training(config: dict[str, Any]) -> None:
     shared = config.get("training", {})
     for role, section in (("teacher", "teachers"), ("student", "students")):
         for model in mappings(config.get(section)):
+            if "file" in model:
+                continue  # nothing trains it
             lay_over(model, shared, role)
             if isinstance(model.get("aggregators"), dict):
                 lay_over(model["aggregators"], shared, "aggregators")
+
+
+def share_cmn(config: dict[str, Any]) -> None:
+    """Lay each kind of features' own `cmn` over the shared one."""
+    for settings in config["features"].values():
+        settings["cmn"] = {**config["cmn"], **settings["cmn"]}
 
 
 def lay_over(owner: dict[str, Any], shared: Any, role: str) -> None:
@@ -225,10 +235,14 @@ def check_values(config: dict[str, Any]) -> None:
 
     build(CmnSettings, config["cmn"], "cmn")
     for name, settings in config["features"].items():
+        own = {key: value for key, value in settings.items() if key != "cmn"}
         try:
-            build(FeatureSettings, {**settings, "channel": -1}, "features")
+            build(FeatureSettings, {**own, "channel": -1}, "features")
+            build(CmnSettings, settings["cmn"], "features.cmn")
         except ConfigError as error:
-            raise ConfigError(str(error).replace("features.", f"features.{name}.", 1)) from None
+            where = str(error).removeprefix("features.")
+            raise ConfigError(f"features.{name}.{where}") from None
+    check_frames(config)
     for name, training in trainings(config):
         try:
             build(TrainingSettings, training, "training")
@@ -241,10 +255,26 @@ def check_values(config: dict[str, Any]) -> None:
                 raise ConfigError(f"sets.{name}.{key}: the range {low} to {high} runs backwards")
 
 
+def check_frames(config: dict[str, Any]) -> None:
+    """Raise a ConfigError where a model's features have other frames than those that the voice activity is of."""
+    reference = config["vad"]["features"]
+    expected = config["features"][reference]
+    keys = ["frame_shift", "snip_edges", *(["frame_length"] if expected["snip_edges"] else [])]
+    for name in {model["features"] for role in ("teachers", "students") for model in config[role].values()}:
+        for key in keys:
+            if (value := config["features"][name][key]) != expected[key]:
+                raise ConfigError(
+                    f"features.{name}.{key}: {value}, but {expected[key]} of {reference}, which finds the "
+                    "speech (vad.features); all frames of a run are the same"
+                )
+
+
 def trainings(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every `training` of a model or of a teacher's aggregators, and what it belongs to."""
     for section in ("teachers", "students"):
         for name, model in config[section].items():
+            if "file" in model:
+                continue
             yield f"{section}.{name}", model["training"]
             if "aggregators" in model:
                 yield f"{section}.{name}.aggregators", model["aggregators"]["training"]
@@ -296,3 +326,23 @@ def check_model_names(config: dict[str, Any]) -> None:
     for name in config["teachers"]:
         if name in config["students"]:
             raise ConfigError(f"teachers.{name}: a student is called {name!r} too; rename one of them")
+
+
+def check_foreign(config: dict[str, Any]) -> None:
+    """Raise a ConfigError where a program is not trusted, or more is asked of a file than its embedding."""
+    foreign = {name: teacher for name, teacher in config["teachers"].items() if "file" in teacher}
+    for name, teacher in foreign.items():
+        if not teacher["file"].endswith(".onnx") and not teacher["trust"]:
+            raise ConfigError(
+                f"teachers.{name}.trust: {teacher['file']} is TorchScript, a program, which may do anything; "
+                "say `trust: true` if you trust its maker, or use ONNX"
+            )
+    for name, student in config["students"].items():
+        distil = student["distil"]
+        wanted = {"none": [], "multilevel": distil.get("targets")}.get(distil["objective"], ["logits"])
+        other = [part for part in wanted if part != "xvector"]
+        if student["teacher"] in foreign and other:
+            raise ConfigError(
+                f"students.{name}: learns from {other[0]}, but the teacher {student['teacher']}, a file, "
+                "has `xvector` alone; choose other objectives"
+            )
