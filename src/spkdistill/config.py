@@ -230,14 +230,13 @@ def check_targets(config: dict[str, Any]) -> None:
 def check_values(config: dict[str, Any]) -> None:
     """Raise a ConfigError for values that are sound alone and not together."""
     from spkdistill.features.cmn import CmnSettings
-    from spkdistill.features.settings import FeatureSettings
+    from spkdistill.features.settings import configured
     from spkdistill.training.settings import TrainingSettings
 
     build(CmnSettings, config["cmn"], "cmn")
     for name, settings in config["features"].items():
-        own = {key: value for key, value in settings.items() if key != "cmn"}
         try:
-            build(FeatureSettings, {**own, "channel": -1}, "features")
+            configured(settings)
             build(CmnSettings, settings["cmn"], "features.cmn")
         except ConfigError as error:
             where = str(error).removeprefix("features.")
@@ -256,7 +255,7 @@ def check_values(config: dict[str, Any]) -> None:
 
 
 def check_frames(config: dict[str, Any]) -> None:
-    """Raise a ConfigError where a model's features have other frames than those that the voice activity is of."""
+    """Raise a ConfigError where a model's features have other frames than those that speech is found in."""
     reference = config["vad"]["features"]
     expected = config["features"][reference]
     keys = ["frame_shift", "snip_edges", *(["frame_length"] if expected["snip_edges"] else [])]
@@ -264,8 +263,8 @@ def check_frames(config: dict[str, Any]) -> None:
         for key in keys:
             if (value := config["features"][name][key]) != expected[key]:
                 raise ConfigError(
-                    f"features.{name}.{key}: {value}, but {expected[key]} of {reference}, which finds the "
-                    "speech (vad.features); all frames of a run are the same"
+                    f"features.{name}.{key}: {value}, but {expected[key]} for {reference}, in which speech "
+                    "is found (vad.features); all features of a run have the same frames"
                 )
 
 

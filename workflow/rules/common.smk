@@ -42,6 +42,8 @@ os.environ[processes.MARK] = os.getcwd()
 
 RUN = config["run"]
 JOBS = range(1, config["shards"] + 1)
+FOREIGN = [name for name, teacher in config["teachers"].items() if "file" in teacher]
+TRAINED = [name for name in config["teachers"] if name not in FOREIGN]
 MODELS = config["teachers"] | config["students"]
 MEASURED = [name for name in config["trials"] if name not in calibration_lists(config)]
 

@@ -3,7 +3,7 @@
 
 rule embed:
     input:
-        model=lambda w: model_file(w.model, "model.safetensors"),
+        model=lambda w: network_file(w.model),
         config=lambda w: model_file(w.model, "config.json"),
         scp=lambda w: f"results/{w.run}/feats/{MODELS[w.model]['features']}/{w.set}/voiced.{w.job}.scp",
         ark=lambda w: f"results/{w.run}/feats/{MODELS[w.model]['features']}/{w.set}/voiced.{w.job}.ark",
@@ -17,12 +17,13 @@ rule embed:
     conda:
         "../../envs/spkdistill.yaml"
     params:
+        trust=lambda w: trust_option(w.model),
         code=stage_code("embed"),
     message:
         "Embedding {wildcards.set} with {wildcards.model}, shard {wildcards.job}"
     shell:
         "spkdistill embed --model {input.model} --config {input.config} --features {input.scp}"
-        " --threads {threads} --ark {output.ark} --scp {output.scp} > {log} 2>&1"
+        " --threads {threads} {params.trust} --ark {output.ark} --scp {output.scp} > {log} 2>&1"
 
 
 rule merge_embeddings:

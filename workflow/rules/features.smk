@@ -72,7 +72,7 @@ rule normalise:
     conda:
         "../../envs/spkdistill.yaml"
     params:
-        settings=as_json(config["cmn"]),
+        settings=lambda w: as_json(config["features"][w.features]["cmn"]),
         compression=lambda w: config["features"][w.features]["compression"],
         code=stage_code("normalise"),
     message:

@@ -117,7 +117,8 @@ def used_features():
 
 def feature_settings(features, set):
     """The settings of a kind of features, and the channel that is read of a set's recordings."""
-    return as_json({**config["features"][features], "channel": config["sets"][set].get("channel", -1)})
+    settings = {key: value for key, value in config["features"][features].items() if key != "cmn"}
+    return as_json({**settings, "channel": config["sets"][set].get("channel", -1)})
 
 
 def raw(features, set):
@@ -141,8 +142,8 @@ def vad_settings():
 
 
 def model_settings(model):
-    """What training a model depends on, other models' settings left out."""
-    keys = ("features", "model", "head", "training", "distil")
+    """What training or adopting a model depends on, other models' settings left out."""
+    keys = ("features", "model", "head", "training", "distil", "output")
     return {key: MODELS[model][key] for key in keys if key in MODELS[model]}
 
 
@@ -150,6 +151,16 @@ def model_file(model, name):
     """A file of a teacher's or student's directory."""
     role = "teachers" if model in config["teachers"] else "students"
     return f"results/{RUN}/{role}/{model}/{name}"
+
+
+def network_file(model):
+    """The network of a model, trained here or a copy of the file that the config names."""
+    return model_file(model, "model" + Path(MODELS[model].get("file", "model.safetensors")).suffix)
+
+
+def trust_option(model):
+    """The option that lets the program in a model's file run, where the config does."""
+    return "--trust" if MODELS[model].get("trust") else ""
 
 
 def cores(training):
@@ -421,7 +432,7 @@ def report_settings():
     models = {
         name: {
             "role": "teacher" if name in config["teachers"] else "student",
-            "arch": model["model"]["arch"],
+            "arch": Path(model["file"]).name if "file" in model else model["model"]["arch"],
             "objective": model.get("distil", {}).get("objective"),
             "targets": model.get("distil", {}).get("targets", []),
             "teacher": model.get("teacher"),

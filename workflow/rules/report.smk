@@ -11,7 +11,7 @@ rule report:
         ),
         paired=compared_tables(),
         models=[model_file(model, "config.json") for model in MODELS],
-        logs=[model_file(model, "log.tsv") for model in MODELS],
+        logs=[model_file(model, "log.tsv") for model in MODELS if model not in FOREIGN],
         rejected=rejected_files(),
         manifests=manifest_files(),
     output:

@@ -4,7 +4,7 @@
 # All parts at once, where a teacher's `targets` list all that have a name.
 rule dump:
     input:
-        model="results/{run}/teachers/{teacher}/model.safetensors",
+        model=lambda w: network_file(w.teacher),
         config="results/{run}/teachers/{teacher}/config.json",
         aggregators=aggregator_files,
         views="results/{run}/views/{set}/views.tsv",
@@ -38,6 +38,7 @@ rule dump:
         aggregators=lambda w, input: options(["aggregators", "aggregators-config"], input.aggregators),
         targets_of=lambda w: "utterance" if w.get("unit") else "view",
         storage=lambda w: config["teachers"][w.teacher]["target_storage"],
+        trust=lambda w: trust_option(w.teacher),
         parts=part_options,
         jobs=config["shards"],
         code=stage_code("dump"),
@@ -46,7 +47,7 @@ rule dump:
     shell:
         "spkdistill dump --model {input.model} --config {input.config} {params.aggregators} --views {input.views}"
         " --features {input.features} --targets-of {params.targets_of} --storage {params.storage} --threads {threads}"
-        " --job {wildcards.job} --jobs {params.jobs} --parts {params.parts} > {log} 2>&1"
+        " {params.trust} --job {wildcards.job} --jobs {params.jobs} --parts {params.parts} > {log} 2>&1"
 
 
 # Any other part by itself: what one more student learns makes no part anew that others have learnt from.

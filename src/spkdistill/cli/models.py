@@ -15,7 +15,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=models)
 
     parser = commands.add_parser("adopt", help="make an ONNX or TorchScript file a teacher")
-    parser.add_argument("--file", required=True, metavar="FILE", help="*.onnx, *.pt or *.torchscript")
+    parser.add_argument("--file", required=True, metavar="FILE", help="*.onnx, or *.pt for TorchScript")
     add_settings(parser)
     parser.add_argument(
         "--feature-settings",

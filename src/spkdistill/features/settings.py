@@ -1,11 +1,14 @@
 """Settings of the features and the frames that follow from them; no torch here, so the import is quick."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
 from spkdistill.errors import ConfigError
+from spkdistill.settings import build
 
 WINDOWS = ("hamming", "hanning", "povey", "rectangular", "blackman", "sine")
 LONGEST = 1 << 20  # samples in a frame
@@ -83,6 +86,15 @@ class FeatureSettings:
         require(filled, "num_mel_bins", self.num_mel_bins, "fewer: a bin holds no frequency of the FFT")
         ceps_fit = self.kind == "fbank" or 1 <= self.num_ceps <= self.num_mel_bins
         require(ceps_fit, "num_ceps", self.num_ceps, f"from 1 to num_mel_bins ({self.num_mel_bins})")
+
+
+def configured(settings: Mapping[str, Any]) -> FeatureSettings:
+    """The settings of a kind of features in a config, where `cmn` stands beside them, for any channel."""
+    return build(
+        FeatureSettings,
+        {key: value for key, value in settings.items() if key != "cmn"} | {"channel": -1},
+        "features",
+    )
 
 
 def require(condition: bool, name: str, value: object, allowed: str) -> None:

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from spkdistill.errors import DataError
-from spkdistill.features.settings import FeatureSettings, feature_dim
+from spkdistill.features.settings import configured, feature_dim
 from spkdistill.files import replacing, write_json
 from spkdistill.manifest import made_by
 from spkdistill.models import foreign
@@ -59,7 +59,7 @@ def adopt(
     """
     torch.set_num_threads(threads)
     chosen = build(ForeignTeacher, settings, "teacher")
-    dim = feature_dim(build(FeatureSettings, {**feature_settings, "channel": -1}, "features"))
+    dim = feature_dim(configured(feature_settings))
     data = foreign.read(file)
     with limited_memory(), torch.no_grad():
         network = foreign.open_network(file, data, chosen.output, trust)

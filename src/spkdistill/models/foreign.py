@@ -25,7 +25,6 @@ from spkdistill.files import read_bytes
 from spkdistill.models import store
 from spkdistill.models.build import build_sizes
 
-SUFFIXES = {".onnx": ".onnx", ".pt": ".pt", ".torchscript": ".pt"}  # of a file, and of its copy in a run
 LARGEST = 2**31 - 1  # bytes; protobuf's own limit
 
 
@@ -95,11 +94,10 @@ def open_network(path: str | Path, data: bytes, output: int | None, trust: bool)
     `output` chooses among several outputs, from 1. DataError where it cannot be opened, ConfigError for
     TorchScript without `trust`.
     """
-    suffix = SUFFIXES.get(Path(path).suffix)
-    if suffix is None:
-        raise ConfigError(f"{path}: expected a file ending in {', '.join(SUFFIXES)}")
-    if suffix == ".onnx":
+    if Path(path).suffix == ".onnx":
         return OnnxNetwork(path, data, output)
+    if Path(path).suffix != ".pt":
+        raise ConfigError(f"{path}: expected a name that ends in .onnx or, for TorchScript, .pt")
     if not trust:
         raise ConfigError(
             f"{path}: TorchScript is a program, which may do anything; "
