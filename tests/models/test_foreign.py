@@ -46,7 +46,7 @@ def ours(tmp_path_factory) -> Network:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("ours")
     model = build_model(MODEL, DIM)
-    for _ in range(50):
+    for _ in range(10):
         model(torch.randn(8, 60, DIM))
     model.eval()
     config = {"model": MODEL, "feature_dim": DIM, "head": None, "speakers": []}
