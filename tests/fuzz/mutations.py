@@ -133,6 +133,8 @@ def mutations_of(name: str, data: bytes) -> tuple[Mutation, ...]:
         structured = (yaml_value,) * 12 + (yaml_line,) * 12
     elif name.endswith(".safetensors"):
         return BINARY + (safetensors_header,) * 12
+    elif name.endswith(".onnx"):
+        return BINARY + (onnx_value,) * 24
     if b"\0" in data:
         return BINARY
     return structured + TEXT + ANY
@@ -279,6 +281,24 @@ def safetensors_header(rng: Random, data: bytes) -> bytes:
     header = json_value(rng, data[8 : 8 + size])
     length = len(header) if rng.random() < 0.9 else rng.choice(INTEGERS) % 2**64
     return length.to_bytes(8, "little") + header + data[8 + size :]
+
+
+def onnx_value(rng: Random, data: bytes) -> bytes:
+    """Another value or nesting at a place in an ONNX model, as far as its fields can hold it."""
+    import onnx
+    from google.protobuf import json_format, message
+
+    try:
+        model = json_format.MessageToDict(onnx.ModelProto.FromString(data))
+    except (message.DecodeError, ValueError):
+        return flip(rng, data)
+    for _ in range(20):
+        try:
+            changed = json_format.ParseDict(change(rng, model), onnx.ModelProto())
+        except Exception:  # json_format does not expect such values
+            continue
+        return changed.SerializeToString()
+    return flip(rng, data)
 
 
 def packed(rng: Random, data: bytes) -> bytes:

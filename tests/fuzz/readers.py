@@ -466,6 +466,33 @@ def read_model_cost() -> None:
     trained_cost("config.json")
 
 
+def foreign_models() -> list[Files]:
+    """A small network in ONNX."""
+    import onnx.parser
+
+    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["": 17]>
+        net (float[B, T, 2] feats) => (float[B, 3] embs) <
+            float[3, 2, 3] kernel = {1, -2, 3, 4, -5, 6, 7, 8, -9, 1, 2, 3, -4, 5, 6, 7, -8, 9},
+            float[3] ones = {1, 1, 1}, float[3, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9}> {
+            columns = Transpose<perm = [0, 2, 1]>(feats)
+            hidden = Conv<kernel_shape = [3]>(columns, kernel)
+            normal = BatchNormalization(hidden, ones, ones, ones, ones)
+            positive = Relu(normal)
+            mean = ReduceMean<axes = [2], keepdims = 0>(positive)
+            embs = Gemm(mean, w, ones)
+        }""")
+    return [{"model.onnx": model.SerializeToString()}]
+
+
+def read_foreign_model() -> None:
+    """`adopt` but for what it writes."""
+    from spkdistill.models import adopt, foreign
+
+    network = foreign.open_network("model.onnx", foreign.read("model.onnx"), output=None, trust=False)
+    adopt.embedding_dim(network, dim=2)
+    adopt.fewest_frames(network, dim=2)
+
+
 def checkpoints() -> list[Files]:
     """Two checkpoints of a training."""
     import torch
@@ -549,6 +576,7 @@ TABLE = [
     Reader("config", configs, read_config, weight=2),
     Reader("model", models, read_model, weight=3),
     Reader("model cost", model_configs, read_model_cost, weight=1),
+    Reader("foreign model", foreign_models, read_foreign_model, weight=3),
     Reader("checkpoint", checkpoints, read_checkpoint, weight=3, reseal=reseal),
     Reader("recording", recordings, read_recording, weight=5),
 ]

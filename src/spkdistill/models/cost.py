@@ -1,6 +1,7 @@
 """What a network costs: parameters, and multiply-accumulates for a second of speech."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from spkdistill.errors import ConfigError
 from spkdistill.models.build import build_head, build_model
-from spkdistill.models.store import blaming, read_network_config
+from spkdistill.models.store import blaming, is_foreign, read_network_config
+from spkdistill.settings import build
 
 SPEAKERS = 7323  # in VoxCeleb1 + 2, as Kaldi's voxceleb/v2 trains on
 SECOND = 100  # frames
@@ -41,9 +43,11 @@ def published_costs() -> list[dict[str, Any]]:
 
 
 def trained_cost(config_path: str | Path) -> dict[str, Any]:
-    """The cost of a trained network, from its config.json."""
-    _, network = read_network_config(config_path)
+    """The cost of a trained network, from its config.json, or what was measured of a foreign one."""
+    config, network = read_network_config(config_path)
     with blaming(config_path):
+        if is_foreign(network):
+            return foreign_cost(str(config_path), build(ForeignCost, config.get("cost", {}), "cost"))
         speakers = len(network.speakers)
         return cost(str(config_path), network.model, network.feature_dim, network.head, speakers)
 
@@ -69,6 +73,31 @@ def cost(
         "smaller_than_headless": 1 - parameters(model) / parameters(teacher),
         "macs_per_second": macs_per_second(model),
         "embedding": model.embedding_dim,
+    }
+
+
+@dataclass(frozen=True)
+class ForeignCost:
+    """The `cost` of a foreign network's config.json."""
+
+    parameters: int
+    parameters_with_head: int
+    bytes: int
+    macs_per_second: int
+    embedding_dim: int
+
+
+def foreign_cost(name: str, size: ForeignCost) -> dict[str, Any]:
+    """As `cost`, of what cannot be built."""
+    teacher = cost(name, XVECTOR, 30, KALDI_HEAD, SPEAKERS)
+    return teacher | {
+        "parameters": size.parameters,
+        "with_head": size.parameters_with_head,
+        "smaller": 1 - size.parameters / teacher["with_head"],
+        "smaller_than_headless": 1 - size.parameters / teacher["parameters"],
+        "bytes": size.bytes,
+        "macs_per_second": size.macs_per_second,
+        "embedding": size.embedding_dim,
     }
 
 

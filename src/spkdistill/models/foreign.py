@@ -197,8 +197,8 @@ def session_options() -> onnxruntime.SessionOptions:
 
 
 def open_session(data: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    """A session on the CPU."""
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    """A session on the CPU, which is opened or not, and not in another way."""
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
 def only_input(path: str | Path, session: onnxruntime.InferenceSession) -> tuple[str, int | str | None]:
