@@ -23,7 +23,7 @@ from spkdistill.features.extract import (
     through_torchaudio,
     windowed_here,
 )
-from spkdistill.features.settings import WINDOWS, FeatureSettings, num_frames
+from spkdistill.features.settings import WINDOWS, FeatureSettings, feature_dim, num_frames
 from spkdistill.files import read_tsv
 
 RATE = 16000
@@ -74,6 +74,18 @@ def test_a_filterbank_peaks_at_the_frequency_of_a_tone():
     assert bank.shape == (100, 40)
     low, high, at = (1127 * math.log(1 + frequency / 700) for frequency in (20, 7600, 1000))
     assert abs(bank[50].argmax() - ((at - low) / (high - low) * 41 - 1)) <= 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_ceps": 20},
+        {"kind": "fbank", "num_mel_bins": 40, "use_energy": False},
+        {"kind": "fbank", "num_mel_bins": 40, "delta_order": 2},
+    ],
+)
+def test_the_size_of_a_frame_is_known_before_it_is_computed(changes):
+    assert feature_dim(mfcc(**changes)) == compute(noise(RATE), mfcc(**changes)).shape[1]
 
 
 @pytest.mark.parametrize(("samples", "snip_edges"), [(399, True), (79, False), (0, False)])

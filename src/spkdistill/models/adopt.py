@@ -138,7 +138,7 @@ def measure(network: nn.Module, data: bytes, dim: int) -> dict[str, int]:
     """Parameters, and multiply-accumulates for a second of speech, as far as the file shows them."""
     short, long = noise(SHORT, dim), noise(LONG, dim)
     if isinstance(network, foreign.OnnxNetwork):
-        with foreign.blaming(network.path, "cannot be measured"):
+        with foreign.in_one_line(network.path, "cannot be measured"):
             parameters = onnx_parameters(onnx.load_model_from_string(data))
             macs = macs_per_second(onnx_products(network, data, short), onnx_products(network, data, long))
     else:
@@ -193,16 +193,18 @@ def onnx_products(network: foreign.OnnxNetwork, data: bytes, features: Tensor) -
         session = foreign.open_session(data, options)
         session.run([network.output], {network.input: features.numpy()})
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    return [macs(event["args"]) for event in events if event["name"].endswith("_kernel_time")]
+    nodes = [event["args"] for event in events if event["name"].endswith("_kernel_time")]
+    return [macs(node) for node in nodes if node["op_name"] in (*CONVOLUTIONS, *PRODUCTS)]
 
 
 def macs(node: Mapping[str, Any]) -> int:
-    """Multiply-accumulates of a node that was run."""
-    first, *others = (next(iter(each.values())) for each in node["input_type_shape"])
-    (output, *_) = (next(iter(each.values())) for each in node["output_type_shape"])
+    """Multiply-accumulates of a convolution or a product that was run."""
+    first, second, output = (
+        next(iter(each.values())) for each in [*node["input_type_shape"][:2], node["output_type_shape"][0]]
+    )
     if node["op_name"] in CONVOLUTIONS:
-        return math.prod(output) * math.prod(others[0][1:])
-    return math.prod(first) * output[-1] if node["op_name"] in PRODUCTS else 0
+        return math.prod(output) * math.prod(second[1:])
+    return math.prod(first) * output[-1]
 
 
 class Products(TorchDispatchMode):

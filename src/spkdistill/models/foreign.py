@@ -113,7 +113,7 @@ class OnnxNetwork(nn.Module):
         super().__init__()
         self.path = path
         check_graph(path, data)
-        with blaming(path, "cannot be opened"):
+        with in_one_line(path, "cannot be opened"):
             self.session = open_session(data, session_options())
         self.input, self.dim = only_input(path, self.session)
         names = [each.name for each in self.session.get_outputs()]
@@ -121,7 +121,7 @@ class OnnxNetwork(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(1, frames, dim) -> (size,)."""
-        with blaming(self.path, failing(features)):
+        with in_one_line(self.path, failing(features)):
             (found,) = self.session.run([self.output], {self.input: features.cpu().numpy()})
             return checked(self.path, features, torch.as_tensor(found))
 
@@ -132,12 +132,12 @@ class ScriptNetwork(nn.Module):
     def __init__(self, path: str | Path, data: bytes, output: int | None) -> None:
         super().__init__()
         self.path, self.chosen = path, output
-        with blaming(path, "cannot be opened"):
+        with in_one_line(path, "cannot be opened"):
             self.script = torch.jit.load(io.BytesIO(data), map_location="cpu").eval()
 
     def forward(self, features: Tensor) -> Tensor:
         """(1, frames, dim) -> (size,). Not optimised at run time, which would change digits on the way."""
-        with blaming(self.path, failing(features)), torch.jit.optimized_execution(False):
+        with in_one_line(self.path, failing(features)), torch.jit.optimized_execution(False):
             found = self.script(features)
             outputs = found if isinstance(found, tuple | list) else [found]
             index = choose(self.path, self.chosen, [str(tuple(each.shape)) for each in outputs])
@@ -145,7 +145,7 @@ class ScriptNetwork(nn.Module):
 
 
 @contextmanager
-def blaming(path: str | Path, what: str) -> Iterator[None]:
+def in_one_line(path: str | Path, what: str) -> Iterator[None]:
     """Whatever goes wrong in the library that runs a file, as a DataError of one line.
 
     onnxruntime's errors have no common class but Exception.
@@ -166,7 +166,7 @@ def failing(features: Tensor) -> str:
 
 def check_graph(path: str | Path, data: bytes) -> None:
     """DataError for an ONNX file that is damaged, keeps weights elsewhere, or lies about their number."""
-    with blaming(path, "not a readable ONNX file"):
+    with in_one_line(path, "not a readable ONNX file"):
         for tensor in tensors(onnx.load_model_from_string(data)):
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 raise DataError(
