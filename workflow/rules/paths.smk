@@ -146,6 +146,11 @@ def model_settings(model):
     return {key: MODELS[model][key] for key in keys if key in MODELS[model]}
 
 
+def group_of(model):
+    """The name that a model shares with those of other seeds; a teacher has its own."""
+    return MODELS[model].get("group", model)
+
+
 def model_file(model, name):
     """A file of a teacher's or student's directory."""
     role = "teachers" if model in config["teachers"] else "students"
@@ -289,15 +294,15 @@ def named_systems(w, input):
 
 
 def baseline(student):
-    """The same student trained without a teacher, if the run has it."""
+    """The group of the same student trained without a teacher, if the run has it."""
     settings = config["students"][student]
-    for name, other in config["students"].items():
+    for other in config["students"].values():
         if (
-            other["student"] == settings["student"]
+            (other["student"], other["model"]) == (settings["student"], settings["model"])
             and other["distil"]["objective"] == "none"
-            and name != student
+            and other["group"] != settings["group"]
         ):
-            return name
+            return other["group"]
     return None
 
 
@@ -367,6 +372,7 @@ def report_settings():
             "objective": model.get("distil", {}).get("objective"),
             "targets": model.get("distil", {}).get("targets", []),
             "teacher": model.get("teacher"),
+            "group": group_of(name),
             "baseline": baseline(name) if name in config["students"] else None,
         }
         for name, model in MODELS.items()
@@ -376,6 +382,25 @@ def report_settings():
         "models": models,
         "backends": {name: described(backend) for name, backend in config["backends"].items()},
         "trials": MEASURED,
+        "experiments": {
+            name: [in_experiment(model, experiment["vary"]) for model in experiment["models"]]
+            for name, experiment in config["experiments"].items()
+        },
+    }
+
+
+def in_experiment(model, vary):
+    """A student's place in an experiment that varies the keys of `vary`."""
+    settings = config["students"][model]
+    distil, own = settings["distil"], settings["model"] | settings["distil"]
+    return {
+        "model": model,
+        **{key: settings[key] for key in ("group", "student", "teacher", "seed")},
+        "objective": distil["objective"],
+        "targets": targets_of(model),
+        "mean_norm": distil.get("mean_norm"),
+        "form": distil.get("form"),
+        "vary": {key: own[key] for key in vary if key in own},
     }
 
 

@@ -19,14 +19,35 @@ KINDS = ("cosine", "plda", "fusion")
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """A model's place in the run; `baseline` is the same student trained without a teacher."""
+    """A model's place in the run.
+
+    The models of a `group` differ in the seed of their training alone; `baseline` is the group of the same
+    student trained without a teacher.
+    """
 
     role: str
     arch: str
     objective: str | None
     targets: tuple[str, ...]
     teacher: str | None
+    group: str
     baseline: str | None
+
+
+@dataclass(frozen=True)
+class ExperimentModel:
+    """A student's place in an experiment; `vary` holds the settings by which its students differ."""
+
+    model: str
+    group: str
+    student: str
+    teacher: str
+    seed: int
+    objective: str
+    targets: tuple[str, ...]
+    mean_norm: bool | None  # None, as `form`, where the objective has no such setting
+    form: str | None
+    vary: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,12 +68,13 @@ class BackendSettings:
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """The run's name and its models, back-ends and trial lists in the order in which they are shown."""
+    """The run's name; its models, back-ends, trial lists and experiments in the order of the page."""
 
     run: str
     models: dict[str, Any]
     backends: dict[str, Any]
     trials: tuple[str, ...]
+    experiments: dict[str, Any]  # name: tuple of ExperimentModel
 
 
 @dataclass(frozen=True)
@@ -126,7 +148,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class System:
-    """A model with a back-end: what a score file belongs to."""
+    """A model with a back-end, to which a score file belongs; in paired tests, a group of models with one."""
 
     model: str
     backend: str
@@ -261,12 +283,14 @@ def read_settings(mapping: Mapping[str, Any]) -> ReportSettings:
         name: build(BackendSettings, backend, f"report.backends.{name}")
         for name, backend in settings.backends.items()
     }
+    groups = {model.group for model in models.values()}
     for name, model in models.items():
         if model.role not in ROLES:
             raise ConfigError(f"report.models.{name}.role: {model.role!r} is neither teacher nor student")
-        for key, other in (("teacher", model.teacher), ("baseline", model.baseline)):
-            if other is not None and other not in models:
-                raise ConfigError(f"report.models.{name}.{key}: {other!r} is not a model of this run")
+        if model.teacher is not None and model.teacher not in models:
+            raise ConfigError(f"report.models.{name}.teacher: {model.teacher!r} is not a model of this run")
+        if model.baseline is not None and model.baseline not in groups:
+            raise ConfigError(f"report.models.{name}.baseline: {model.baseline!r} is no model's group")
     for name, backend in backends.items():
         if backend.kind not in KINDS:
             raise ConfigError(f"report.backends.{name}.kind: {backend.kind!r} is none of {', '.join(KINDS)}")
@@ -280,7 +304,25 @@ def read_settings(mapping: Mapping[str, Any]) -> ReportSettings:
     for key in ("models", "backends", "trials"):
         if not getattr(settings, key):
             raise ConfigError(f"report.{key}: empty; a report needs one at least")
-    return ReportSettings(settings.run, models, backends, settings.trials)
+    experiments = {
+        name: read_experiment(members, models, f"report.experiments.{name}")
+        for name, members in settings.experiments.items()
+    }
+    return ReportSettings(settings.run, models, backends, settings.trials, experiments)
+
+
+def read_experiment(
+    members: Any, models: Mapping[str, ModelSettings], where: str
+) -> tuple[ExperimentModel, ...]:
+    """The students of an experiment, in the order in which they are shown."""
+    if not isinstance(members, list):
+        raise ConfigError(f"{where}: expected a list of students, found {members!r}")
+    experiment = tuple(build(ExperimentModel, member, where) for member in members)
+    for member in experiment:
+        for name in (member.model, member.teacher):
+            if name not in models:
+                raise ConfigError(f"{where}: {name!r} is not a model of this run")
+    return experiment
 
 
 def check_names(option: str, given: Mapping[str, Path], expected: Mapping[str, Any]) -> None:
@@ -417,9 +459,10 @@ def read_paired(path: Path, settings: ReportSettings) -> list[Comparison]:
 
 
 def read_system(text: str, settings: ReportSettings, where: str) -> System:
-    """The system that "model/backend" names."""
+    """The system that "group/backend" names; a group of one model has the name of that model."""
     model, _, backend = text.rpartition("/")
-    if model not in settings.models or backend not in settings.backends:
+    groups = {model.group for model in settings.models.values()}
+    if model not in groups or backend not in settings.backends:
         raise DataError(f"{where}: {text!r} is not a model/backend of the report's settings")
     return System(model, backend)
 
