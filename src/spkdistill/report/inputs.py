@@ -146,6 +146,12 @@ class Cost:
     embedding_dim: int
 
 
+def reductions(student: Cost, teacher: Cost) -> tuple[float, float]:
+    """How much smaller a student is than a teacher without, and with, the teacher's head (shares of 1)."""
+    small = student.parameters
+    return 1 - small / teacher.parameters, 1 - small / teacher.parameters_with_head
+
+
 @dataclass(frozen=True)
 class System:
     """A model with a back-end, to which a score file belongs; in paired tests, a group of models with one."""
@@ -225,8 +231,7 @@ class Report:
         teacher = settings.teacher or (teachers[0] if len(teachers) == 1 else None)
         if settings.role == "teacher" or teacher is None:
             return None
-        small, large = self.costs[model].parameters, self.costs[teacher]
-        return 1 - small / large.parameters, 1 - small / large.parameters_with_head
+        return reductions(self.costs[model], self.costs[teacher])
 
     def comparison(self, trials: str, system: System, baseline: str) -> Comparison | None:
         """The paired test of a system against a model, with the same back-end if there is such a test."""
@@ -305,24 +310,14 @@ def read_settings(mapping: Mapping[str, Any]) -> ReportSettings:
         if not getattr(settings, key):
             raise ConfigError(f"report.{key}: empty; a report needs one at least")
     experiments = {
-        name: read_experiment(members, models, f"report.experiments.{name}")
+        name: tuple(build(ExperimentModel, member, f"report.experiments.{name}") for member in members)
         for name, members in settings.experiments.items()
     }
+    for name, members in experiments.items():
+        for other in {other for member in members for other in (member.model, member.teacher)}:
+            if other not in models:
+                raise ConfigError(f"report.experiments.{name}: {other!r} is not a model of this run")
     return ReportSettings(settings.run, models, backends, settings.trials, experiments)
-
-
-def read_experiment(
-    members: Any, models: Mapping[str, ModelSettings], where: str
-) -> tuple[ExperimentModel, ...]:
-    """The students of an experiment, in the order in which they are shown."""
-    if not isinstance(members, list):
-        raise ConfigError(f"{where}: expected a list of students, found {members!r}")
-    experiment = tuple(build(ExperimentModel, member, where) for member in members)
-    for member in experiment:
-        for name in (member.model, member.teacher):
-            if name not in models:
-                raise ConfigError(f"{where}: {name!r} is not a model of this run")
-    return experiment
 
 
 def check_names(option: str, given: Mapping[str, Path], expected: Mapping[str, Any]) -> None:
