@@ -285,7 +285,8 @@ def must_know(config: dict[str, Any], section: str, name: str, where: str) -> No
 
 
 def check_model_names(config: dict[str, Any]) -> None:
-    """Raise a ConfigError where a teacher and a student would share one folder of embeddings."""
+    """Raise a ConfigError where a teacher and a student, or students of several seeds, would share a name."""
+    groups = {student["group"] for student in config["students"].values()}
     for name in config["teachers"]:
-        if name in config["students"]:
+        if name in groups or name in config["students"]:
             raise ConfigError(f"teachers.{name}: a student is called {name!r} too; rename one of them")

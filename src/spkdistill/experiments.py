@@ -37,8 +37,9 @@ def cross(config: dict[str, Any]) -> None:
 
 def check_size(config: dict[str, Any], experiment: dict[str, Any], where: str) -> None:
     """Raise a ConfigError for an experiment of more models than anyone can train."""
-    sizes = [len(experiment.get(key, config[key])) for key in ("students", "teachers", "objectives")]
-    size = prod([*sizes, len(experiment.get("seeds", "1")), *map(len, experiment["vary"].values())])
+    choices = [experiment.get(key, config[key]) for key in ("students", "objectives")]
+    choices += [experiment.get(key, [None]) for key in ("teachers", "seeds")]
+    size = prod(map(len, [*choices, *experiment["vary"].values()]))
     if size > MOST_MODELS:
         raise ConfigError(f"{where}: {size} combinations; an experiment may have {MOST_MODELS}")
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -164,6 +166,7 @@ class System:
 class Comparison:
     """A paired test on one trial list: `difference` is the EER of `system` less that of `baseline`.
 
+    EERs are means over the seeds of both groups.
     `p_holm` is the p-value adjusted by Holm over the tests of this trial list and back-end.
     """
 
@@ -192,12 +195,12 @@ class Report:
 
     @property
     def model_tests(self) -> list[Comparison]:
-        """The paired tests between models."""
+        """The paired tests between groups."""
         return [test for test in self.comparisons if test.system.model != test.baseline.model]
 
     @property
     def backend_tests(self) -> list[Comparison]:
-        """The paired tests between back-ends of one model."""
+        """The paired tests between back-ends of one group."""
         return [test for test in self.comparisons if test.system.model == test.baseline.model]
 
     def best(self, model: str, trials: str) -> System:
@@ -206,6 +209,28 @@ class Report:
         return System(
             model, min(backends, key=lambda backend: self.metrics[model, backend, trials].eer.value)
         )
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """The groups of models that differ in the seed of their training alone; a teacher is alone."""
+        return list(dict.fromkeys(model.group for model in self.settings.models.values()))
+
+    def members(self, group: str) -> list[str]:
+        """The models of a group, one for each seed of its training."""
+        return [name for name, model in self.settings.models.items() if model.group == group]
+
+    def several(self, group: str) -> bool:
+        """Whether a group was trained with more than one seed."""
+        return len(self.members(group)) > 1
+
+    def seed_eers(self, system: System, trials: str) -> list[float]:
+        """The EER of each model of a group with a back-end."""
+        return [self.metrics[name, system.backend, trials].eer.value for name in self.members(system.model)]
+
+    def best_of_group(self, group: str, trials: str) -> System:
+        """The group with the back-end of its lowest mean EER on a trial list; the first of equal ones."""
+        systems = [System(group, backend) for backend in self.settings.backends]
+        return min(systems, key=lambda system: fmean(self.seed_eers(system, trials)))
 
     def of(self, system: System, trials: str) -> Metrics:
         """The metrics of a system on a trial list."""
@@ -234,11 +259,12 @@ class Report:
         return reductions(self.costs[model], self.costs[teacher])
 
     def comparison(self, trials: str, system: System, baseline: str) -> Comparison | None:
-        """The paired test of a system against a model, with the same back-end if there is such a test."""
+        """The paired test of a model's group against another, with the same back-end if there is one."""
+        group = System(self.settings.models[system.model].group, system.backend)
         found = [
             test
             for test in self.comparisons
-            if test.trials == trials and test.system == system and test.baseline.model == baseline
+            if test.trials == trials and test.system == group and test.baseline.model == baseline
         ]
         return min(found, key=lambda test: test.baseline.backend != system.backend, default=None)
 
