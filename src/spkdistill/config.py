@@ -36,6 +36,7 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     rules = loader(Path(schema).read_text(encoding="utf-8")).get_single_data()
     check_against(config, rules)
     check_names(config)
+    experiments.check_size(config)
     check_varied(config, rules)
     check_trials(config)
     check_values(config)
@@ -173,9 +174,10 @@ def check_varied(config: dict[str, Any], rules: dict[str, Any]) -> None:
     """Raise a ConfigError where an experiment varies a key that nothing of it has, or by a wrong value."""
     for name, experiment in config["experiments"].items():
         students = [config["students"][key] for key in experiment.get("students", config["students"])]
-        objectives = experiment.get("objectives") or [key for one in students for key in one["objectives"]]
+        own = dict.fromkeys(key for student in students for key in student["objectives"])
+        objectives = [config["objectives"][key] for key in experiment.get("objectives", own)]
         owners = [("model", student["model"]) for student in students]
-        owners += [("objective", config["objectives"][key]) for key in objectives]
+        owners += [("objective", objective) for objective in objectives]
         known = sorted({key for _, owner in owners for key in owner} - {"arch", "objective"})
         for key, values in experiment["vary"].items():
             if key not in known:

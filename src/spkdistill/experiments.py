@@ -9,18 +9,17 @@ from typing import Any
 
 from spkdistill.errors import ConfigError
 
-MOST_MODELS = 10_000  # of one experiment
+MOST_MODELS = 10_000
 
 
 def cross(config: dict[str, Any]) -> None:
     """Replace `students` by the models to train; give each of the `experiments` the names of its `models`.
 
     A config without experiments has that of every student with each of its objectives. Raises ConfigError for
-    too many models, and for two of one name. The config is checked, its defaults filled in.
+    two models of one name. The config is checked, its defaults filled in.
     """
     students, known = {}, {}
     for name, experiment in (config["experiments"] or {"": {"vary": {}}}).items():
-        check_size(config, experiment, f"experiments.{name}")
         models = dict(combinations(config, experiment))
         for model, settings in models.items():
             whatever_seed = {**settings, "seed": None}
@@ -35,13 +34,18 @@ def cross(config: dict[str, Any]) -> None:
     config["students"] = students
 
 
-def check_size(config: dict[str, Any], experiment: dict[str, Any], where: str) -> None:
-    """Raise a ConfigError for an experiment of more models than anyone can train."""
+def check_size(config: dict[str, Any]) -> None:
+    """Raise a ConfigError for experiments of more models than anyone can train."""
+    size = sum(combined(config, experiment) for experiment in config["experiments"].values())
+    if size > MOST_MODELS:
+        raise ConfigError(f"experiments: {size} combinations; there may be {MOST_MODELS}, leave some out")
+
+
+def combined(config: dict[str, Any], experiment: dict[str, Any]) -> int:
+    """How many models an experiment has at most."""
     choices = [experiment.get(key, config[key]) for key in ("students", "objectives")]
     choices += [experiment.get(key, [None]) for key in ("teachers", "seeds")]
-    size = prod(map(len, [*choices, *experiment["vary"].values()]))
-    if size > MOST_MODELS:
-        raise ConfigError(f"{where}: {size} combinations; an experiment may have {MOST_MODELS}")
+    return prod(map(len, [*choices, *experiment["vary"].values()]))
 
 
 def combinations(config: dict[str, Any], experiment: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
