@@ -24,14 +24,14 @@ TARGET = np.array([one[:2] == other[:2] for one, other in TRIALS])
 
 @pytest.fixture
 def scores(tmp_path) -> dict[str, np.ndarray]:
-    """The scores of five files: three seeds of a good system, two of a worse one."""
+    """The scores of five files: three seeds of a good system, two of a worse one; the last are the worst."""
     rng = np.random.default_rng(0)
     (tmp_path / "utt2spk").write_text("".join(f"{name} {name[:2]}\n" for name in NAMES))
     labels = np.where(TARGET, "target", "nontarget")
     lines = [f"{one} {other} {label}\n" for (one, other), label in zip(TRIALS, labels, strict=True)]
     (tmp_path / "trials").write_text("".join(lines))
     found = {}
-    for name, noise in (("a1", 1), ("a2", 1.1), ("a3", 1.3), ("b1", 1.6), ("b2", 2)):
+    for name, noise in (("a1", 0.6), ("a2", 1), ("a3", 2), ("b1", 1.2), ("b2", 4)):
         found[name] = np.round(2 * TARGET + noise * rng.normal(size=len(TRIALS)), 3)
         rows = [f"{one} {other} {score}\n" for (one, other), score in zip(TRIALS, found[name], strict=True)]
         (tmp_path / name).write_text("".join(rows))
@@ -72,10 +72,19 @@ def eers_by_hand(scores: dict[str, np.ndarray]) -> dict[str, list[float]]:
 def test_rows_are_those_of_loops_over_resamples_and_seeds(tmp_path, scores):
     first, second = paired(tmp_path, ("a1,a2,a3", "b1,b2"), ("a1,a2,a3", "b1"))
     on_all = {name: eer(ScoredTrials(of_file, TARGET).count()) for name, of_file in scores.items()}
-    a, b = [on_all[f"a{seed}"] for seed in (1, 2, 3)], [on_all[f"b{seed}"] for seed in (1, 2)]
-    variance = (2 * np.var(a, ddof=1) + np.var(b, ddof=1)) / 3
-    deviates = generator(5, "metrics", "trainings").standard_t(3, SAMPLES)
+    a = [on_all[name] for name in ("a1", "a2", "a3")]
     resampled = eers_by_hand(scores)
+
+    def pooled(rates):
+        of_a, of_b = (
+            [rates[f"{system}{seed}"] for seed in seeds] for system, seeds in (("a", "123"), ("b", "12"))
+        )
+        return (2 * np.var(of_a, ddof=1) + np.var(of_b, ddof=1)) / 3
+
+    moved = [pooled({name: rates[sample] for name, rates in resampled.items()}) for sample in range(SAMPLES)]
+    variance = 2 * pooled(on_all) - np.mean(moved)
+    assert variance > 0
+    deviates = generator(5, "metrics", "trainings").standard_t(3, SAMPLES)
     for row, others, share in ((first, ["b1", "b2"], 1 / 3 + 1 / 2), (second, ["b1"], 1 / 3)):
         drawn = []
         for sample in range(SAMPLES):
@@ -105,9 +114,9 @@ def test_systems_that_share_their_seeds_need_as_many_files(tmp_path, scores):
 
 def p_values(values, pairs, shared, samples=200_000) -> list[float]:
     """p-values where resampled speakers change nothing."""
-    errors, freedom = training_errors(values[:, None], pairs, shared)
-    deviates = np.random.default_rng(0).standard_t(freedom, samples)
     still = np.broadcast_to(values, (samples, len(values)))
+    errors, freedom = training_errors(values[:, None], still[:, :, None], pairs, shared)
+    deviates = np.random.default_rng(0).standard_t(freedom, samples)
     rows = differences(values, still, pairs, np.outer(errors[:, 0], deviates), 0.95)
     return [row[-2] for row in rows]
 
@@ -144,11 +153,12 @@ def test_equal_systems_differ_as_rarely_as_the_level_says_and_unequal_ones_are_t
         weights = rng.multinomial(speakers, np.full(speakers, 1 / speakers), size=samples) / speakers
         for shift in found:
             moved = rates + shift * (np.arange(len(rates)) < 3)[:, None]
+            values, resampled = moved.mean(axis=1), weights @ moved.T
             errors, freedom = training_errors(
-                moved.mean(axis=1, keepdims=True), [*pairs, *others], shared=False
+                values[:, None], resampled[:, :, None], [*pairs, *others], shared=False
             )
             deviates = np.outer(errors[:1, 0], rng.standard_t(freedom, samples))
-            (row,) = differences(moved.mean(axis=1), weights @ moved.T, pairs, deviates, 0.95)
+            (row,) = differences(values, resampled, pairs, deviates, 0.95)
             found[shift] += row[-2] < 0.05
     assert 0.01 < found[0.0] / runs < 0.085
     assert found[3.0] / runs > 0.7

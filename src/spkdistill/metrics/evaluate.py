@@ -234,7 +234,7 @@ def compare(
             labelled.select(common), [row[common] for row in scores], settings, generator(seed, "metrics")
         )
     places = [tuple([paths.index(path) for path in scores] for _, scores in pair) for pair in pairs]
-    errors, freedom = training_errors(values, places, shared_seeds)
+    errors, freedom = training_errors(values, resampled, places, shared_seeds)
     deviates = np.zeros(len(resampled))
     if freedom:
         deviates = generator(seed, "metrics", "trainings").standard_t(freedom, len(resampled))

@@ -12,8 +12,8 @@ deviate, from Student's t as tau^2 is estimated: a parametric form of the two-wa
 - Seeds of two systems are independent, since a training draws from its seed and its name; pairing them would
   only cost degrees of freedom. Where both systems score the same trainings (`shared`), their differences
   within a seed take the place of the rates.
-- tau^2 is seen on the speakers there are, so it holds some of what resampled speakers show as well: tests err
-  on the side of finding nothing.
+- The variance seen between seeds, s^2, holds tau^2 and what is due to the speakers, which resampled speakers
+  show as well: on them the variance is s*^2, larger by that part, so tau^2 = s^2 - (s*^2 - s^2), 0 at least.
 - A system of one training, as a teacher, is that model and no other: its training adds no variance.
 """
 
@@ -26,23 +26,35 @@ from spkdistill.errors import ConfigError
 Pair = tuple[Sequence[int], Sequence[int]]  # the places of a system's trainings, and of its baseline's
 
 
-def training_errors(values: np.ndarray, pairs: Sequence[Pair], shared: bool) -> tuple[np.ndarray, int]:
+def training_errors(
+    values: np.ndarray, resampled: np.ndarray, pairs: Sequence[Pair], shared: bool
+) -> tuple[np.ndarray, int]:
     """The standard error that seeds give each pair's difference, (pairs, rates), and its degrees of freedom.
 
-    `values` are the rates of each training, (trainings, rates). ConfigError: `shared` without as many
-    trainings on both sides.
+    `values` are the rates of each training, (trainings, rates), `resampled` those on resampled speakers,
+    (samples, trainings, rates). ConfigError: `shared` without as many trainings on both sides.
     """
+    if shared and any(len(one) != len(other) for one, other in pairs):
+        raise ConfigError("--shared-seeds: both systems of a pair need as many score files, seed by seed")
+    seen = by_seed(values, pairs, shared)
+    freedom = sum(len(sample) - 1 for sample in seen)
+    squares = 2 * squared_deviations(seen) - squared_deviations(by_seed(resampled, pairs, shared)).mean(
+        axis=0
+    )
+    variance = squares.clip(min=0) / max(freedom, 1)
+    independent = [[one] if shared else [one, other] for one, other in pairs]
+    shares = [sum(1 / len(seeds) for seeds in of_pair if len(seeds) > 1) for of_pair in independent]
+    return np.sqrt(np.outer(shares, variance)), freedom
+
+
+def by_seed(rates: np.ndarray, pairs: Sequence[Pair], shared: bool) -> list[np.ndarray]:
+    """What seeds move, (..., seeds, rates) each: every system's rates, or the differences of every pair."""
     if shared:
-        if any(len(one) != len(other) for one, other in pairs):
-            raise ConfigError("--shared-seeds: both systems of a pair need as many score files, seed by seed")
-        samples = [values[list(one)] - values[list(other)] for one, other in pairs]
-        counts = [[len(one)] for one, _ in pairs]
-    else:
-        samples = [
-            values[list(system)] for system in dict.fromkeys(tuple(each) for pair in pairs for each in pair)
-        ]
-        counts = [[len(one), len(other)] for one, other in pairs]
-    freedom = sum(len(sample) - 1 for sample in samples)
-    squares = sum(((sample - sample.mean(axis=0)) ** 2).sum(axis=0) for sample in samples)
-    shares = [sum(1 / count for count in of_pair if count > 1) for of_pair in counts]
-    return np.sqrt(np.outer(shares, squares / max(freedom, 1))), freedom
+        return [rates[..., list(one), :] - rates[..., list(other), :] for one, other in pairs]
+    systems = dict.fromkeys(tuple(system) for pair in pairs for system in pair)
+    return [rates[..., list(system), :] for system in systems]
+
+
+def squared_deviations(samples: Sequence[np.ndarray]) -> np.ndarray:
+    """The sum over samples (..., seeds, rates) of the squared deviations from their means: (..., rates)."""
+    return sum(((one - one.mean(axis=-2, keepdims=True)) ** 2).sum(axis=-2) for one in samples)
