@@ -20,6 +20,7 @@ include: "workflow/rules/embeddings.smk"
 include: "workflow/rules/backends.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/metrics.smk"
+include: "workflow/rules/experiments.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -53,6 +54,7 @@ rule all:
         rules.embeddings.input,
         rules.backends.input,
         rules.scores.input,
+        rules.experiments.input,
         rules.report.input,
         rules.report.output,
     message:

@@ -3,13 +3,14 @@
 import copy
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
 
+from spkdistill import experiments
 from spkdistill.errors import ConfigError
 from spkdistill.settings import build
 
@@ -25,21 +26,24 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     """The complete config: every default in its place, `students` crossed with `objectives`, training merged.
 
     Raises ConfigError, one line that names the key, what was given and what is allowed. The `students` of the
-    result have one entry per student and objective, named `<student>-<objective>`.
+    result have one entry per model that is trained, see `experiments.cross`.
     """
     check_size(config)
     config = copy.deepcopy(dict(config))
     share_training(config)
     give_every_objective(config)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast
-    check_against(config, loader(Path(schema).read_text(encoding="utf-8")).get_single_data())
+    rules = loader(Path(schema).read_text(encoding="utf-8")).get_single_data()
+    check_against(config, rules)
     share_cmn(config)
     check_names(config)
+    experiments.check_size(config)
+    check_varied(config, rules)
     check_trials(config)
     check_targets(config)
     check_values(config)
     check_remote(config)
-    config["students"] = dict(crossed_students(config))
+    experiments.cross(config)
     check_model_names(config)
     check_foreign(config)
     return config
@@ -171,6 +175,33 @@ def check_names(config: dict[str, Any]) -> None:
         must_know(config, "teachers", student["teacher"], f"students.{name}.teacher")
         for objective in student["objectives"]:
             must_know(config, "objectives", objective, f"students.{name}.objectives")
+    for name, experiment in config["experiments"].items():
+        for section in ("students", "teachers", "objectives"):
+            for chosen in experiment.get(section, []):
+                must_know(config, section, chosen, f"experiments.{name}.{section}")
+
+
+def check_varied(config: dict[str, Any], rules: dict[str, Any]) -> None:
+    """Raise a ConfigError where an experiment varies a key that nothing of it has, or by a wrong value."""
+    for name, experiment in config["experiments"].items():
+        students = [config["students"][key] for key in experiment.get("students", config["students"])]
+        own = dict.fromkeys(key for student in students for key in student["objectives"])
+        objectives = [config["objectives"][key] for key in experiment.get("objectives", own)]
+        owners = [("model", student["model"]) for student in students]
+        owners += [("objective", objective) for objective in objectives]
+        known = sorted({key for _, owner in owners for key in owner} - {"arch", "objective"})
+        for key, values in experiment["vary"].items():
+            if key not in known:
+                raise ConfigError(
+                    f"experiments.{name}.vary: no model or objective of it has {key!r}; {nearest(key, known)}"
+                )
+            for (kind, owner), value in product(owners, values):
+                if key in owner:
+                    rule = {"$ref": f"#/$defs/{kind}", "$defs": rules["$defs"]}
+                    try:
+                        check_against({**owner, key: value}, rule)
+                    except ConfigError as error:
+                        raise ConfigError(f"experiments.{name}.vary.{error}") from None
 
 
 def check_backend(config: dict[str, Any], name: str, settings: dict[str, Any]) -> None:
@@ -302,28 +333,11 @@ def must_know(config: dict[str, Any], section: str, name: str, where: str) -> No
         raise ConfigError(f"{where}: {section} has no entry {name!r}; {nearest(name, list(config[section]))}")
 
 
-def crossed_students(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A student for each entry of `students` and each of its objectives."""
-    for name, student in config["students"].items():
-        for objective in student["objectives"]:
-            yield (
-                f"{name}-{objective}",
-                {
-                    "student": name,
-                    "teacher": student["teacher"],
-                    "features": student["features"],
-                    "model": student["model"],
-                    "head": student["head"],
-                    "training": student["training"],
-                    "distil": config["objectives"][objective],
-                },
-            )
-
-
 def check_model_names(config: dict[str, Any]) -> None:
-    """Raise a ConfigError where a teacher and a student would share one folder of embeddings."""
+    """Raise a ConfigError where a teacher and a student, or students of several seeds, would share a name."""
+    groups = {student["group"] for student in config["students"].values()}
     for name in config["teachers"]:
-        if name in config["students"]:
+        if name in groups or name in config["students"]:
             raise ConfigError(f"teachers.{name}: a student is called {name!r} too; rename one of them")
 
 

@@ -68,10 +68,11 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        models = {"xvector": model("teacher", "xvector", None, [], None, None)}
+        models = {"xvector": model("teacher", "xvector", None, [], None, "xvector", None)}
         for name, (objective, targets, baseline, _, _) in STUDENTS.items():
             teacher = None if objective == "none" else "xvector"
-            models[name] = model("student", name.partition("-")[0], objective, targets, teacher, baseline)
+            arch = name.partition("-")[0]
+            models[name] = model("student", arch, objective, targets, teacher, name, baseline)
         self.settings = {
             "run": "demo",
             "models": models,
@@ -81,6 +82,7 @@ class Run:
                 "calibrated": backend("fusion", systems=["plda"], calibrated_on="dev"),
             },
             "trials": ["trials", "hard"],
+            "experiments": {},
         }
         self.metrics, self.models, self.logs = {}, {}, {}
         self.paired = [folder / "paired.tsv"]
@@ -195,10 +197,10 @@ class Run:
         return (self.folder / name).read_text()
 
 
-def model(role, arch, objective, targets, teacher, baseline):
+def model(role, arch, objective, targets, teacher, group, baseline):
     """The settings of one model."""
-    keys = ("role", "arch", "objective", "targets", "teacher", "baseline")
-    return dict(zip(keys, (role, arch, objective, targets, teacher, baseline), strict=True))
+    keys = ("role", "arch", "objective", "targets", "teacher", "group", "baseline")
+    return dict(zip(keys, (role, arch, objective, targets, teacher, group, baseline), strict=True))
 
 
 def backend(kind, norm=None, systems=(), calibrated_on=None, adapted_to=None):
@@ -298,6 +300,7 @@ def test_names_from_files_are_text_never_markup(run):
 def move_model(run, old, new):
     """Give a model of the run another name, in the settings and the inputs."""
     run.settings["models"] = {new if name == old else name: of for name, of in run.settings["models"].items()}
+    run.settings["models"][new]["group"] = new
     run.models[new] = run.models.pop(old)
     run.metrics = {name.replace(f"{old}/", f"{new}/"): path for name, path in run.metrics.items()}
     run.paired[0].write_text(run.paired[0].read_text().replace(f"{old}/", f"{new}/"))

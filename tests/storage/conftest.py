@@ -143,6 +143,7 @@ def small_config(sets: dict[str, Any]) -> dict[str, Any]:
         "trials": {"trials": {"set": "eval", "file": "trials"}},
         "students": {"fc8": student},
         "objectives": objectives,
+        "experiments": {},
         "backends": {"plda": {"kind": "plda", "lda_dim": 4}},
     }
 

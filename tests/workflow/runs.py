@@ -59,9 +59,9 @@ class Run:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def planned(self) -> dict[str, int]:
+    def planned(self, *targets: str) -> dict[str, int]:
         """How many jobs of each rule a dry run names."""
-        stats = self.finish("--dry-run", "--quiet", "rules").partition("Job stats:")[2]
+        stats = self.finish("--dry-run", "--quiet", "rules", "--", *targets).partition("Job stats:")[2]
         jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", stats, re.MULTILINE)}
         return {rule: count for rule, count in jobs.items() if rule not in ("all", "total")}
 
@@ -76,4 +76,5 @@ class Run:
 
 def with_one_student(config: dict) -> dict:
     """The tiny config with fewer models, each as it is there."""
-    return config | {"students": {"fc8": config["students"]["fc8"] | {"objectives": ["concat"]}}}
+    student = config["students"]["fc8"] | {"objectives": ["concat"]}
+    return config | {"students": {"fc8": student}, "experiments": {}}

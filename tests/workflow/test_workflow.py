@@ -1,14 +1,20 @@
 """What is rerun, what is not, and that the same config gives the same bytes."""
 
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
 import yaml
 from runs import MERGED, with_one_student
+
+from spkdistill.files import read_tsv
+from spkdistill.metrics.evaluate import PAIRED_COLUMNS
+from spkdistill.report.runs import COLUMNS
 
 pytestmark = pytest.mark.workflow
 
@@ -29,7 +35,7 @@ def test_a_students_config_reruns_that_student_only(copied):
     planned = copied.planned()
     assert planned.keys() == {
         *("student", "embed", "merge_embeddings", "speaker_means", "cosine_backend", "plda_backend"),
-        *("score", "calibrate", "fuse", "metrics", "paired", "report"),
+        *("score", "calibrate", "fuse", "metrics", "paired", "experiment", "runs", "report"),
     }
     assert planned["student"] == planned["cosine_backend"] == 1
     said = copied.finish("--dry-run")
@@ -76,7 +82,8 @@ def test_a_cohort_setting_rescores_and_trains_no_backend(copied):
     config["backends"]["plda"]["cohort_top"] = 3
     copied.write_config(config)
     planned = copied.planned()
-    assert planned.keys() == {"score", "calibrate", "fuse", "metrics", "paired", "report"}
+    measured = {"metrics", "paired", "experiment", "runs", "report"}
+    assert planned.keys() == {"score", "calibrate", "fuse"} | measured
     assert planned["calibrate"] == planned["fuse"] / 2
 
 
@@ -84,7 +91,42 @@ def test_a_metric_setting_reruns_no_training(copied):
     config = copied.config()
     config["metrics"]["bootstrap_samples"] = 200
     copied.write_config(config)
-    assert copied.planned().keys() == {"metrics", "paired", "report"}
+    assert copied.planned().keys() == {"metrics", "paired", "experiment", "runs", "report"}
+
+
+def test_an_experiment_is_a_target_that_trains_its_own_models_only(finished, tmp_path):
+    other = type(finished)(tmp_path)
+    shutil.copy(finished.config_file, other.config_file)
+    planned = other.planned("results/tiny/experiments/seeds.tsv")
+    assert (planned["teacher"], planned["student"], planned["experiment"]) == (1, 2, 1)
+    assert not planned.keys() & {"aggregators", "dump", "paired", "report", "runs"}
+
+
+def test_the_table_of_an_experiment_has_its_students_by_seed_and_their_teacher(finished):
+    rows = read_tsv(finished.results / "experiments/seeds.tsv", COLUMNS)
+    systems = list(product(("cosine", "plda", "fused"), ("trials", "models")))
+    shown = [COLUMNS.index(column) for column in ("model", "seed", "backend", "trials")]
+    found = [tuple(row[place] for place in shown) for row in rows]
+    models = ("xvector", ""), ("fc8-none", "0"), ("fc8-none-s1", "1")
+    assert found == [(*model, *system) for model in models for system in systems]
+    every = read_tsv(finished.results / "report/runs.tsv", COLUMNS)
+    students = [path.name for path in (finished.results / "students").iterdir()]
+    assert len(every) == (1 + len(students)) * len(systems)
+    assert [row for row in every if row in rows] == rows
+    configs = [finished.results / f"students/{name}/config.json" for name, _ in models[1:]]
+    assert [json.loads(path.read_text())["seed"] for path in configs] == [0, 1]
+
+
+def test_seeds_of_a_student_are_tested_as_one_system(finished):
+    rows = read_tsv(finished.results / "metrics/paired/plda/trials.tsv", PAIRED_COLUMNS)
+    assert [row[1:3] for row in rows if "fc8-none" in row[1] + row[2]] == [
+        ["fc8-none/plda", "xvector/plda"],
+        ["fc8-concat/plda", "fc8-none/plda"],
+        ["fc8-dkd/plda", "fc8-none/plda"],
+    ]
+    paths = [finished.results / f"metrics/{name}/plda/trials.json" for name in ("fc8-none", "fc8-none-s1")]
+    eers = [json.loads(path.read_text())["eer"] for path in paths]
+    assert float(rows[0][3]) == pytest.approx(sum(eers) / 2)
 
 
 def test_deleted_artifacts_come_back_with_the_same_bytes(copied):

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from functools import cache
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -28,13 +28,15 @@ except ConfigError as error:
 shell.prefix(f"trap : TERM; export PATH={Path(sys.executable).parent}:$PATH; ")
 
 
-# They only join indexes: on a cluster they run where snakemake does.
+# They only join what others made: on a cluster they run where snakemake does.
 localrules:
     merge_features,
     merge_vad,
     merge_voiced,
     merge_targets,
     merge_embeddings,
+    experiment,
+    runs,
 
 
 # By this, `spkdistill resume` finds the jobs of a Snakemake that was killed.

@@ -147,6 +147,11 @@ def model_settings(model):
     return {key: MODELS[model][key] for key in keys if key in MODELS[model]}
 
 
+def group_of(model):
+    """The name that a model shares with those of other seeds; a teacher has its own."""
+    return MODELS[model].get("group", model)
+
+
 def model_file(model, name):
     """A file of a teacher's or student's directory."""
     role = "teachers" if model in config["teachers"] else "students"
@@ -358,29 +363,37 @@ def named_systems(w, input):
 
 
 def baseline(student):
-    """The same student trained without a teacher, if the run has it."""
+    """The group of the same student trained without a teacher, if the run has it."""
     settings = config["students"][student]
-    for name, other in config["students"].items():
+    for other in config["students"].values():
         if (
-            other["student"] == settings["student"]
+            (other["student"], other["model"]) == (settings["student"], settings["model"])
             and other["distil"]["objective"] == "none"
-            and name != student
+            and other["group"] != settings["group"]
         ):
-            return name
+            return other["group"]
     return None
 
 
 ACROSS = "_backends"  # in the place of a back-end's name, which never begins so: each model's back-ends
 
 
+@cache
+def trainings(group):
+    """The models of a group, which differ in the seed of their training alone."""
+    return [model for model in MODELS if group_of(model) == group]
+
+
 def compared(w):
-    """The systems (model, back-end) that a table of paired tests compares, in pairs."""
+    """The systems (group, back-end) that a table of paired tests compares, in pairs."""
+    groups = dict.fromkeys(map(group_of, MODELS))
     if w.compared == ACROSS:
-        return [((model, one), (model, other)) for model in MODELS for one, other in derived_backends()]
+        return [((group, one), (group, other)) for group in groups for one, other in derived_backends()]
+    students = {settings["group"]: name for name, settings in config["students"].items()}
     return [
-        ((student, w.compared), (other, w.compared))
-        for student, settings in config["students"].items()
-        for other in (baseline(student), settings["teacher"])
+        ((group, w.compared), (other, w.compared))
+        for group, student in students.items()
+        for other in (baseline(student), config["students"][student]["teacher"])
         if other
     ]
 
@@ -405,9 +418,10 @@ def compared_tables():
     return of_run("results/{run}/metrics/paired/{compared}/{trials}.tsv", compared=tables, trials=MEASURED)
 
 
-def score_file(model, backend, trials):
-    """The scores of a trial list by a model with a back-end."""
-    return f"results/{RUN}/scores/{model}/{backend}/{trials}/scores"
+def score_files(system, trials):
+    """The scores of a trial list by each model of a group with a back-end."""
+    group, backend = system
+    return [f"results/{RUN}/scores/{model}/{backend}/{trials}/scores" for model in trainings(group)]
 
 
 def compared_systems(w):
@@ -417,14 +431,16 @@ def compared_systems(w):
 
 def compared_scores(w):
     """Their score files."""
-    return [score_file(*system, w.trials) for system in compared_systems(w)]
+    return [path for system in compared_systems(w) for path in score_files(system, w.trials)]
 
 
 def pair_options(w, input):
-    """The `--pair` options of a table."""
-    paths = dict(zip(compared_systems(w), input.scores))
-    named = {system: f"{'/'.join(system)}={path}" for system, path in paths.items()}
-    return [f"--pair {named[one]} {named[other]}" for one, other in compared(w)]
+    """The options of a table: its pairs, and whether the systems of a pair score the same models."""
+    paths = iter(input.scores)
+    scores = {system: list(islice(paths, len(trainings(system[0])))) for system in compared_systems(w)}
+    named = {system: f"{'/'.join(system)}={','.join(scores[system])}" for system in scores}
+    options = [f"--pair {named[one]} {named[other]}" for one, other in compared(w)]
+    return options + (["--shared-seeds"] if w.compared == ACROSS else [])
 
 
 def report_settings():
@@ -436,6 +452,7 @@ def report_settings():
             "objective": model.get("distil", {}).get("objective"),
             "targets": model.get("distil", {}).get("targets", []),
             "teacher": model.get("teacher"),
+            "group": group_of(name),
             "baseline": baseline(name) if name in config["students"] else None,
         }
         for name, model in MODELS.items()
@@ -445,7 +462,73 @@ def report_settings():
         "models": models,
         "backends": {name: described(backend) for name, backend in config["backends"].items()},
         "trials": MEASURED,
+        "experiments": {name: experiment_models(name) for name in config["experiments"]},
     }
+
+
+def experiment_models(experiment):
+    """What the students of an experiment are."""
+    settings = config["experiments"][experiment]
+    return [in_experiment(model, settings["vary"]) for model in settings["models"]]
+
+
+def in_experiment(model, vary):
+    """A student's place in an experiment that varies the keys of `vary`."""
+    settings = config["students"][model]
+    distil, own = settings["distil"], settings["model"] | settings["distil"]
+    return {
+        "model": model,
+        **{key: settings[key] for key in ("group", "student", "teacher", "seed")},
+        "objective": distil["objective"],
+        "targets": targets_of(model),
+        "mean_norm": distil.get("mean_norm"),
+        "form": distil.get("form"),
+        "vary": {key: own[key] for key in vary if key in own},
+    }
+
+
+def every_student():
+    """What every student of the run is; what it varies is as the last of its experiments says."""
+    alone = {model: in_experiment(model, []) for model in config["students"]}
+    return [
+        *(
+            alone | {row["model"]: row for name in config["experiments"] for row in experiment_models(name)}
+        ).values()
+    ]
+
+
+def shown_teachers(students):
+    """The teachers of a table of students, in the order of the config."""
+    named = {student["teacher"] for student in students}
+    return [teacher for teacher in config["teachers"] if teacher in named]
+
+
+def runs_settings(students):
+    """What a table of runs shows."""
+    return json.dumps(
+        {
+            "students": students,
+            "teachers": shown_teachers(students),
+            "backends": list(config["backends"]),
+            "trials": MEASURED,
+        }
+    )
+
+
+def runs_models(students):
+    """The models of a table of runs."""
+    return shown_teachers(students) + [student["model"] for student in students]
+
+
+def runs_metrics(students):
+    """Their metrics with every back-end on every trial list."""
+    pattern = "results/{run}/metrics/{model}/{backend}/{trials}.json"
+    return of_run(pattern, model=runs_models(students), backend=config["backends"], trials=MEASURED)
+
+
+def runs_configs(students):
+    """Their config.json."""
+    return [model_file(model, "config.json") for model in runs_models(students)]
 
 
 def described(backend):

@@ -24,7 +24,7 @@ rule student:
         settings=lambda w: as_json(model_settings(w.student)),
         features=lambda w: as_json(config["features"][config["students"][w.student]["features"]]),
         targets=target_options,
-        seed=config["seed"],
+        seed=lambda w: config["students"][w.student]["seed"],
         work="results/{run}/work/student/{student}",
         code=stage_code("train"),
     message:

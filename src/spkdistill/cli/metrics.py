@@ -1,7 +1,6 @@
 """`spkdistill metrics` and `spkdistill paired`."""
 
 import argparse
-from functools import partial
 from pathlib import Path
 
 from spkdistill.cli import add_settings, named_path, stage
@@ -30,14 +29,25 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         required=True,
         action="append",
         nargs=2,
-        type=partial(named_path, "--pair"),
-        metavar=("SYSTEM=SCORES", "BASELINE=SCORES"),
-        help="two systems to compare; give it once for each row",
+        type=named_scores,
+        metavar=("SYSTEM=SCORES[,SCORES...]", "BASELINE=SCORES[,SCORES...]"),
+        help="two systems to compare, each with a score file for every seed; a row of the table",
+    )
+    parser.add_argument(
+        "--shared-seeds",
+        action="store_true",
+        help="the first score files of both systems come from one training, and the second, ...",
     )
     parser.add_argument("--name", help="of the trial list in the table (the name of its file)")
     add_inputs(parser)
     parser.add_argument("--output", required=True, type=Path, metavar="TSV", help="a row for each pair")
     stage(parser, run_paired, "metrics.evaluate", ["pair", *INPUTS], ["output"])
+
+
+def named_scores(text: str) -> tuple[str, list[Path]]:
+    """The name and the score files of SYSTEM=SCORES,SCORES."""
+    name, paths = named_path("--pair", text)
+    return name, [Path(path) for path in str(paths).split(",")]
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +104,7 @@ def run_paired(options: argparse.Namespace) -> None:
         options.utt2spk,
         options.enrol_spk2utt,
         settings,
+        options.shared_seeds,
         options.seed,
         options.output,
     )

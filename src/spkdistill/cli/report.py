@@ -1,4 +1,4 @@
-"""`spkdistill report` and `spkdistill summary`."""
+"""`spkdistill report`, `spkdistill runs` and `spkdistill summary`."""
 
 import argparse
 from functools import partial
@@ -11,8 +11,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add this room's subcommands."""
     parser = commands.add_parser("report", help="the run's report: index.html and summary.tsv")
     add_settings(parser)
-    named(parser, "--metrics", "MODEL/BACKEND/TRIALS=JSON", "metrics of a scored system")
-    named(parser, "--model", "NAME=JSON", "a model's config.json")
+    add_measured(parser)
     named(parser, "--log", "NAME=TSV", "a training log")
     named(parser, "--rejected", "STAGE/SET=TSV", "the entries that a stage rejected")
     named(parser, "--manifest", "STAGE/SET=JSON", "a stage's manifest")
@@ -24,11 +23,23 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     inputs = ["metrics", "model", "log", "rejected", "manifest", "paired"]
     stage(parser, run_report, ("report.page", "report.summary"), inputs, ["html", "summary"])
 
+    parser = commands.add_parser("runs", help="a table of students and their teachers, a row for each run")
+    add_settings(parser)
+    add_measured(parser)
+    parser.add_argument("--output", required=True, type=Path, metavar="TSV", help="the table to write")
+    stage(parser, run_runs, "report.runs", ["metrics", "model"], ["output"])
+
     parser = commands.add_parser("summary", help="print a run's summary.tsv as a table")
     parser.add_argument("table", type=Path, metavar="SUMMARY.TSV")
     parser.add_argument("--all", action="store_true", help="every back-end, not only the best of each model")
     parser.add_argument("--report", metavar="PATH", help="where the report is, for the closing line")
     parser.set_defaults(run=run_summary)
+
+
+def add_measured(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the measured systems and their models."""
+    named(parser, "--metrics", "MODEL/BACKEND/TRIALS=JSON", "metrics of a scored system")
+    named(parser, "--model", "NAME=JSON", "a model's config.json")
 
 
 def named(parser: argparse.ArgumentParser, option: str, form: str, text: str) -> None:
@@ -54,6 +65,14 @@ def run_report(options: argparse.Namespace) -> None:
     )
     write_summary(report, options.summary)
     write_page(report, options.html)
+
+
+def run_runs(options: argparse.Namespace) -> None:
+    """Write the table of runs."""
+    from spkdistill.report.runs import write_runs
+
+    metrics, models = by_name("--metrics", options.metrics), by_name("--model", options.model)
+    write_runs(options.settings, metrics, models, options.output)
 
 
 def run_summary(options: argparse.Namespace) -> None:

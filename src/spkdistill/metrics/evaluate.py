@@ -23,6 +23,7 @@ from spkdistill.metrics.det import det_curve
 from spkdistill.metrics.eer import eer, eer_hull, eer_threshold
 from spkdistill.metrics.histogram import histogram
 from spkdistill.metrics.labelled import LabelledTrials, read_labelled
+from spkdistill.metrics.trainings import Pair, training_errors
 from spkdistill.seeds import generator
 
 PAIRED_COLUMNS = [
@@ -35,6 +36,8 @@ RATES = (
     *("eer", "eer_low", "eer_high", "eer_hull", "threshold_eer", "min_dcf", "act_dcf"),
     *("cllr", "min_cllr", "det", "histogram"),
 )
+
+System = tuple[str, Sequence[Path]]  # a name, and a score file for each seed of its training
 
 log = logging.getLogger(__name__)
 
@@ -204,22 +207,24 @@ def error_rates(
 
 
 def compare(
-    pairs: Sequence[tuple[tuple[str, Path], tuple[str, Path]]],
+    pairs: Sequence[tuple[System, System]],
     name: str,
     trials_path: Path,
     utt2spk_path: Path,
     enrol_spk2utt_path: Path | None,
     settings: MetricsSettings,
+    shared_seeds: bool,
     seed: int,
     output: Path,
 ) -> list[dict[str, Any]]:
-    """Write, and return, a row for each pair of (system, its scores) and (baseline, its scores).
+    """Write, and return, a row for each pair of a system and its baseline; rates are means over their seeds.
 
     Its fields are PAIRED_COLUMNS. p-values are two-sided, and those of Holm adjusted for the number of rows.
-    Trials that one of all the systems did not score are left out for all.
+    Trials that one of all the systems did not score are left out for all. `shared_seeds` says that both
+    systems of a pair score the same trainings in the same order, see `trainings`.
     """
     labelled = read_labelled(trials_path, utt2spk_path, enrol_spk2utt_path)
-    paths = list(dict.fromkeys(path for pair in pairs for _, path in pair))
+    paths = list(dict.fromkeys(path for pair in pairs for _, scores in pair for path in scores))
     scores = [match_scores(read_scores(path), labelled.trials, path) for path in paths]
     common = ~np.isnan(scores).any(axis=0)
     if not common.all():
@@ -228,9 +233,20 @@ def compare(
         values, resampled = resampled_rates(
             labelled.select(common), [row[common] for row in scores], settings, generator(seed, "metrics")
         )
-    places = [[paths.index(path) for _, path in pair] for pair in pairs]
+    places = [tuple([paths.index(path) for path in scores] for _, scores in pair) for pair in pairs]
+    errors, freedom = training_errors(values, resampled, places, shared_seeds)
+    deviates = np.zeros(len(resampled))
+    if freedom:
+        deviates = generator(seed, "metrics", "trainings").standard_t(freedom, len(resampled))
     eers, costs = (
-        differences(values[:, rate], resampled[:, :, rate], places, settings.confidence) for rate in (0, 1)
+        differences(
+            values[:, rate],
+            resampled[:, :, rate],
+            places,
+            np.outer(errors[:, rate], deviates),
+            settings.confidence,
+        )
+        for rate in (0, 1)
     )
     rows = [
         [name, system, baseline, *eer_fields, *cost_fields]
@@ -246,7 +262,7 @@ def resampled_rates(
     settings: MetricsSettings,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """EER and minDCF of each system, (systems, 2), and on resampled speakers, (samples, systems, 2).
+    """EER and minDCF of each score file, (files, 2), and on resampled speakers, (samples, files, 2).
 
     All are resampled with the same draws of speakers, so what they share does not widen their differences.
     """
@@ -267,15 +283,20 @@ def resampled_rates(
 
 
 def differences(
-    values: np.ndarray, resampled: np.ndarray, places: Sequence[Sequence[int]], confidence: float
+    values: np.ndarray,
+    resampled: np.ndarray,
+    places: Sequence[Pair],
+    of_training: np.ndarray,
+    confidence: float,
 ) -> list[list[float]]:
-    """The paired tests of one rate, (systems,), resampled (samples, systems), for each two places in them.
+    """The paired tests of a rate of score files, (files,), resampled (samples, files), for two systems each.
 
-    Both values, the first less the second, the ends of its interval, its p-value, and that after Holm.
+    `places` are the score files of both; `of_training`, (pairs, samples), is added to their differences. Both
+    values, the first less the second, the ends of its interval, its p-value, and that after Holm.
     """
     rows = []
-    for one, other in places:
-        drawn = resampled[:, one] - resampled[:, other]
-        both = [float(values[one]), float(values[other]), float(values[one] - values[other])]
-        rows.append([*both, *interval(drawn, confidence), two_sided_p(drawn)])
+    for (one, other), moved in zip(places, of_training, strict=True):
+        drawn = resampled[:, one].mean(axis=1) - resampled[:, other].mean(axis=1) + moved
+        value, base = float(values[one].mean()), float(values[other].mean())
+        rows.append([value, base, value - base, *interval(drawn, confidence), two_sided_p(drawn)])
     return [[*row, p] for row, p in zip(rows, holm([row[-1] for row in rows]), strict=True)]

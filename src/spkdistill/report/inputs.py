@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -19,14 +21,35 @@ KINDS = ("cosine", "plda", "fusion")
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """A model's place in the run; `baseline` is the same student trained without a teacher."""
+    """A model's place in the run.
+
+    The models of a `group` differ in the seed of their training alone; `baseline` is the group of the same
+    student trained without a teacher.
+    """
 
     role: str
     arch: str
     objective: str | None
     targets: tuple[str, ...]
     teacher: str | None
+    group: str
     baseline: str | None
+
+
+@dataclass(frozen=True)
+class ExperimentModel:
+    """A student's place in an experiment; `vary` holds the settings by which its students differ."""
+
+    model: str
+    group: str
+    student: str
+    teacher: str
+    seed: int
+    objective: str
+    targets: tuple[str, ...]
+    mean_norm: bool | None  # None, as `form`, where the objective has no such setting
+    form: str | None
+    vary: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,12 +70,13 @@ class BackendSettings:
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """The run's name and its models, back-ends and trial lists in the order in which they are shown."""
+    """The run's name; its models, back-ends, trial lists and experiments in the order of the page."""
 
     run: str
     models: dict[str, Any]
     backends: dict[str, Any]
     trials: tuple[str, ...]
+    experiments: dict[str, Any]  # name: tuple of ExperimentModel
 
 
 @dataclass(frozen=True)
@@ -124,9 +148,15 @@ class Cost:
     embedding_dim: int
 
 
+def reductions(student: Cost, teacher: Cost) -> tuple[float, float]:
+    """How much smaller a student is than a teacher without, and with, the teacher's head (shares of 1)."""
+    small = student.parameters
+    return 1 - small / teacher.parameters, 1 - small / teacher.parameters_with_head
+
+
 @dataclass(frozen=True)
 class System:
-    """A model with a back-end: what a score file belongs to."""
+    """A model with a back-end, to which a score file belongs; in paired tests, a group of models with one."""
 
     model: str
     backend: str
@@ -136,6 +166,7 @@ class System:
 class Comparison:
     """A paired test on one trial list: `difference` is the EER of `system` less that of `baseline`.
 
+    EERs are means over the seeds of both groups.
     `p_holm` is the p-value adjusted by Holm over the tests of this trial list and back-end.
     """
 
@@ -164,12 +195,12 @@ class Report:
 
     @property
     def model_tests(self) -> list[Comparison]:
-        """The paired tests between models."""
+        """The paired tests between groups."""
         return [test for test in self.comparisons if test.system.model != test.baseline.model]
 
     @property
     def backend_tests(self) -> list[Comparison]:
-        """The paired tests between back-ends of one model."""
+        """The paired tests between back-ends of one group."""
         return [test for test in self.comparisons if test.system.model == test.baseline.model]
 
     def best(self, model: str, trials: str) -> System:
@@ -178,6 +209,28 @@ class Report:
         return System(
             model, min(backends, key=lambda backend: self.metrics[model, backend, trials].eer.value)
         )
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """The groups of models that differ in the seed of their training alone; a teacher is alone."""
+        return list(dict.fromkeys(model.group for model in self.settings.models.values()))
+
+    def members(self, group: str) -> list[str]:
+        """The models of a group, one for each seed of its training."""
+        return [name for name, model in self.settings.models.items() if model.group == group]
+
+    def several(self, group: str) -> bool:
+        """Whether a group was trained with more than one seed."""
+        return len(self.members(group)) > 1
+
+    def seed_eers(self, system: System, trials: str) -> list[float]:
+        """The EER of each model of a group with a back-end."""
+        return [self.metrics[name, system.backend, trials].eer.value for name in self.members(system.model)]
+
+    def best_of_group(self, group: str, trials: str) -> System:
+        """The group with the back-end of its lowest mean EER on a trial list; the first of equal ones."""
+        systems = [System(group, backend) for backend in self.settings.backends]
+        return min(systems, key=lambda system: fmean(self.seed_eers(system, trials)))
 
     def of(self, system: System, trials: str) -> Metrics:
         """The metrics of a system on a trial list."""
@@ -203,15 +256,15 @@ class Report:
         teacher = settings.teacher or (teachers[0] if len(teachers) == 1 else None)
         if settings.role == "teacher" or teacher is None:
             return None
-        small, large = self.costs[model].parameters, self.costs[teacher]
-        return 1 - small / large.parameters, 1 - small / large.parameters_with_head
+        return reductions(self.costs[model], self.costs[teacher])
 
     def comparison(self, trials: str, system: System, baseline: str) -> Comparison | None:
-        """The paired test of a system against a model, with the same back-end if there is such a test."""
+        """The paired test of a model's group against another, with the same back-end if there is one."""
+        group = System(self.settings.models[system.model].group, system.backend)
         found = [
             test
             for test in self.comparisons
-            if test.trials == trials and test.system == system and test.baseline.model == baseline
+            if test.trials == trials and test.system == group and test.baseline.model == baseline
         ]
         return min(found, key=lambda test: test.baseline.backend != system.backend, default=None)
 
@@ -261,12 +314,14 @@ def read_settings(mapping: Mapping[str, Any]) -> ReportSettings:
         name: build(BackendSettings, backend, f"report.backends.{name}")
         for name, backend in settings.backends.items()
     }
+    groups = {model.group for model in models.values()}
     for name, model in models.items():
         if model.role not in ROLES:
             raise ConfigError(f"report.models.{name}.role: {model.role!r} is neither teacher nor student")
-        for key, other in (("teacher", model.teacher), ("baseline", model.baseline)):
-            if other is not None and other not in models:
-                raise ConfigError(f"report.models.{name}.{key}: {other!r} is not a model of this run")
+        if model.teacher is not None and model.teacher not in models:
+            raise ConfigError(f"report.models.{name}.teacher: {model.teacher!r} is not a model of this run")
+        if model.baseline is not None and model.baseline not in groups:
+            raise ConfigError(f"report.models.{name}.baseline: {model.baseline!r} is no model's group")
     for name, backend in backends.items():
         if backend.kind not in KINDS:
             raise ConfigError(f"report.backends.{name}.kind: {backend.kind!r} is none of {', '.join(KINDS)}")
@@ -280,7 +335,15 @@ def read_settings(mapping: Mapping[str, Any]) -> ReportSettings:
     for key in ("models", "backends", "trials"):
         if not getattr(settings, key):
             raise ConfigError(f"report.{key}: empty; a report needs one at least")
-    return ReportSettings(settings.run, models, backends, settings.trials)
+    experiments = {
+        name: tuple(build(ExperimentModel, member, f"report.experiments.{name}") for member in members)
+        for name, members in settings.experiments.items()
+    }
+    for name, members in experiments.items():
+        for other in {other for member in members for other in (member.model, member.teacher)}:
+            if other not in models:
+                raise ConfigError(f"report.experiments.{name}: {other!r} is not a model of this run")
+    return ReportSettings(settings.run, models, backends, settings.trials, experiments)
 
 
 def check_names(option: str, given: Mapping[str, Path], expected: Mapping[str, Any]) -> None:
@@ -417,9 +480,10 @@ def read_paired(path: Path, settings: ReportSettings) -> list[Comparison]:
 
 
 def read_system(text: str, settings: ReportSettings, where: str) -> System:
-    """The system that "model/backend" names."""
+    """The system that "group/backend" names; a group of one model has the name of that model."""
     model, _, backend = text.rpartition("/")
-    if model not in settings.models or backend not in settings.backends:
+    groups = {model.group for model in settings.models.values()}
+    if model not in groups or backend not in settings.backends:
         raise DataError(f"{where}: {text!r} is not a model/backend of the report's settings")
     return System(model, backend)
 

@@ -63,14 +63,15 @@ DET_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 60)  # %
 
 
 def colours(report: Report) -> dict[str, str]:
-    """The colour of each model: that of its objective."""
+    """The colour of each model and each group: that of its objective."""
     models = report.settings.models
     objectives = [model.objective for model in models.values() if model.role == "student"]
     named = [name for name in dict.fromkeys(objectives) if name not in (None, "none")]
     palette = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(named)}
     return {
         name: TEACHER if model.role == "teacher" else palette.get(model.objective, PLAIN)
-        for name, model in models.items()
+        for model_name, model in models.items()
+        for name in (model_name, model.group)
     }
 
 

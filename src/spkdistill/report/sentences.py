@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from spkdistill.report.inputs import Comparison, Metrics, Report
+from spkdistill.report.inputs import Comparison, Metrics, Report, System
 from spkdistill.report.numbers import count, percent, points, probability
 
 SIGNIFICANT = 0.05
@@ -60,9 +60,10 @@ def test_sentences(report: Report, name: str, trials: str) -> list[str]:
     """The paired tests of a student against its teacher and against itself without one."""
     system, settings = report.best(name, trials), report.settings.models[name]
     confidence = report.of(system, trials).confidence
+    called = f"{settings.group} (mean over its seeds)" if report.several(settings.group) else name
     baselines = (settings.teacher, "its teacher"), (settings.baseline, "the same student without a teacher")
     return [
-        comparison_sentence(report.comparison(trials, system, other), name, f"{words}, {other}", confidence)
+        comparison_sentence(report.comparison(trials, system, other), called, f"{words}, {other}", confidence)
         for other, words in baselines
         if other is not None
     ]
@@ -83,9 +84,11 @@ def comparison_sentence(test: Comparison | None, name: str, against: str, confid
 def tally_sentences(report: Report, trials: str) -> list[str]:
     """How many students differ from the same student without a teacher, each with its best back-end."""
     verdicts = []
-    for name, model in report.settings.models.items():
-        if model.baseline is not None:
-            test = report.comparison(trials, report.best(name, trials), model.baseline)
+    for group in report.groups:
+        first = report.members(group)[0]
+        backend, other = report.best_of_group(group, trials).backend, report.settings.models[first].baseline
+        if other is not None:
+            test = report.comparison(trials, System(first, backend), other)
             verdicts += [verdict(test)] if test else []
     if len(verdicts) < 2:
         return []
@@ -104,10 +107,12 @@ def caveat(report: Report) -> str:
     """What the intervals and the tests do not cover."""
     metrics = next(iter(report.metrics.values()))
     samples = f"{metrics.bootstrap_samples:,} samples, a number of their own in paired tests"
+    several = any(map(report.several, report.groups))
+    seeds = ", but in paired tests of students with several seeds" if several else ""
     text = (
         f"Intervals are {percent(metrics.confidence, 0)} bootstrap intervals over speakers ({samples}). They "
-        "cover the choice of the speakers, not the randomness of training. The best back-end and the best "
-        "student are chosen on the trials that they are shown for, which favours them a little."
+        f"cover the choice of the speakers, not the randomness of training{seeds}. The best back-end and the "
+        "best student are chosen on the trials that they are shown for, which favours them a little."
     )
     families = Counter((test.trials, test.system.backend) for test in report.model_tests)
     if families:

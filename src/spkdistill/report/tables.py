@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import Any
 
 from spkdistill.report.html import Markup, cell, details, element, heading, join, number, table
@@ -62,8 +63,39 @@ def results(report: Report) -> Markup:
     )
     parts = [element("p", note, cls="note")]
     for trials in report.settings.trials:
-        parts += [element("h3", f"Trial list {trials}"), *results_tables(report, trials)]
+        parts += [
+            element("h3", f"Trial list {trials}"),
+            *results_tables(report, trials),
+            seeds_table(report, trials),
+        ]
     return join(*parts)
+
+
+def seeds_table(report: Report, trials: str) -> Markup | None:
+    """A row for each group of several seeds, with the back-end of its lowest mean EER; folded away."""
+    groups = [group for group in report.groups if report.several(group)]
+    if not groups:
+        return None
+    header = [
+        *(heading("Model"), heading("Back-end"), heading("Seeds", cls="number")),
+        heading("Mean EER, %", cls="number"),
+        heading("Lowest – highest", cls="number"),
+        heading("Deviation", "standard deviation between the seeds, percentage points", "number"),
+    ]
+    rows = [seeds_row(report, report.best_of_group(group, trials), trials) for group in groups]
+    return details("Means over seeds", table(header, rows))
+
+
+def seeds_row(report: Report, system: System, trials: str) -> Markup:
+    """One group in the table of means over seeds."""
+    eers = [100 * eer for eer in report.seed_eers(system, trials)]
+    return element(
+        "tr",
+        *(model_cell(report, system.model), cell(system.backend), number(str(len(eers)), len(eers))),
+        number(f"{fmean(eers):.2f}", fmean(eers)),
+        number(f"{min(eers):.2f} – {max(eers):.2f}", min(eers)),
+        number(f"{stdev(eers):.2f}", stdev(eers)),
+    )
 
 
 def leaders_first(report: Report, trials: str, draw: Callable[[list[str]], Markup]) -> Markup:
@@ -150,9 +182,13 @@ def comparisons(report: Report) -> Markup | None:
         "Holm's method adjusts it for the number of tests of the trial list with the back-end. At an adjusted"
         f" p ≥ {SIGNIFICANT} (grey) there is no proof of a difference, nor of there being none. {SORTABLE}"
     )
-    order = list(report.settings.models)
+    if any(map(report.several, report.groups)):
+        note += (
+            " Where a model was trained with several seeds, its EER is the mean over them, and interval and "
+            "p-value hold for other seeds too."
+        )
     groups: dict[tuple[str, str], list[Comparison]] = {}
-    for test in sorted(report.model_tests, key=lambda test: order.index(test.system.model)):
+    for test in sorted(report.model_tests, key=lambda test: report.groups.index(test.system.model)):
         groups.setdefault((test.trials, against(report, test)), []).append(test)
     return join(
         element("p", note, cls="note"),
@@ -167,16 +203,18 @@ def comparisons(report: Report) -> Markup | None:
 
 def against(report: Report, test: Comparison) -> str:
     """What kind of baseline a comparison has."""
-    models = report.settings.models
-    if models[test.system.model].baseline == test.baseline.model:
+    system, baseline = (
+        report.settings.models[report.members(side.model)[0]] for side in (test.system, test.baseline)
+    )
+    if system.baseline == test.baseline.model:
         return KINDS[0]
-    return KINDS[1] if models[test.baseline.model].role == "teacher" else KINDS[2]
+    return KINDS[1] if baseline.role == "teacher" else KINDS[2]
 
 
 def comparison_tables(report: Report, tests: list[Comparison]) -> list[Markup]:
     """The paired tests of one group: each model with its best back-end and, folded away, with the others."""
     scale = scale_of([test.difference for test in tests], 0.0)
-    best = [test for test in tests if report.best(test.system.model, test.trials) == test.system]
+    best = [test for test in tests if report.best_of_group(test.system.model, test.trials) == test.system]
     rest = [test for test in tests if test not in best]
     folded = [details("The other back-ends", comparison_table(report, rest, scale))] if rest else []
     return [comparison_table(report, best, scale), *folded] if best else folded

@@ -1,0 +1,96 @@
+"""The models of a config: its students crossed with what each experiment varies, each model once."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from itertools import product
+from math import prod
+from typing import Any
+
+from spkdistill.errors import ConfigError
+
+MOST_MODELS = 10_000
+
+
+def cross(config: dict[str, Any]) -> None:
+    """Replace `students` by the models to train; give each of the `experiments` the names of its `models`.
+
+    A config without experiments has that of every student with each of its objectives. Raises ConfigError for
+    two models of one name. The config is checked, its defaults filled in.
+    """
+    students, known = {}, {}
+    for name, experiment in (config["experiments"] or {"": {"vary": {}}}).items():
+        models = dict(combinations(config, experiment))
+        for model, settings in models.items():
+            whatever_seed = {**settings, "seed": None}
+            for called in (model, settings["group"]):
+                if known.setdefault(called, whatever_seed) != whatever_seed:
+                    raise ConfigError(
+                        f"experiments.{name}: two models would be called {called!r}; "
+                        "rename a student, a teacher or an objective"
+                    )
+        experiment["models"] = list(models)
+        students |= models
+    config["students"] = students
+
+
+def check_size(config: dict[str, Any]) -> None:
+    """Raise a ConfigError for experiments of more models than anyone can train."""
+    size = sum(combined(config, experiment) for experiment in config["experiments"].values())
+    if size > MOST_MODELS:
+        raise ConfigError(f"experiments: {size} combinations; there may be {MOST_MODELS}, leave some out")
+
+
+def combined(config: dict[str, Any], experiment: dict[str, Any]) -> int:
+    """How many models an experiment has at most."""
+    choices = [experiment.get(key, config[key]) for key in ("students", "objectives")]
+    choices += [experiment.get(key, [None]) for key in ("teachers", "seeds")]
+    return prod(map(len, [*choices, *experiment["vary"].values()]))
+
+
+def combinations(config: dict[str, Any], experiment: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The name and settings of each model of an experiment; a key is varied in the models that have it.
+
+    A student that learns from no teacher is the same beside every teacher: it keeps its own.
+    """
+    for name in experiment.get("students", config["students"]):
+        student = config["students"][name]
+        for teacher, objective, *values, seed in product(
+            experiment.get("teachers", [student["teacher"]]),
+            experiment.get("objectives", student["objectives"]),
+            *experiment["vary"].values(),
+            experiment.get("seeds", [config["seed"]]),
+        ):
+            varied = dict(zip(experiment["vary"], values, strict=True))
+            distil = config["objectives"][objective]
+            if distil["objective"] == "none":
+                teacher = student["teacher"]
+            model_parts, model = changed(student["model"], varied)
+            distil_parts, distil = changed(distil, varied)
+            own = teacher == student["teacher"]
+            group = "-".join([name, *model_parts, *([] if own else [teacher]), objective, *distil_parts])
+            yield (
+                group if seed == config["seed"] else f"{group}-s{seed}",
+                {
+                    "student": name,
+                    "group": group,
+                    "seed": seed,
+                    "teacher": teacher,
+                    "features": student["features"],
+                    "model": model,
+                    "head": student["head"],
+                    "training": student["training"],
+                    "distil": distil,
+                },
+            )
+
+
+def changed(settings: Mapping[str, Any], varied: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """What of `varied` is new to the settings, as parts of a name, and the settings with it."""
+    new = {key: value for key, value in varied.items() if key in settings and value != settings[key]}
+    return [key + spelt(value) for key, value in new.items()], {**settings, **new}
+
+
+def spelt(value: Any) -> str:
+    """A setting as it stands in the name of a model: [5, 3] is 5_3."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", json.dumps(value)).strip("_")

@@ -1,0 +1,55 @@
+"""Experiments: a table each, and one of every model; `snakemake results/<run>/experiments/<name>.tsv` trains no others."""
+
+
+rule experiment:
+    input:
+        metrics=lambda w: runs_metrics(experiment_models(w.experiment)),
+        models=lambda w: runs_configs(experiment_models(w.experiment)),
+    output:
+        "results/{run}/experiments/{experiment}.tsv",
+    log:
+        "results/{run}/logs/experiment/{experiment}.log",
+    wildcard_constraints:
+        experiment=named(config["experiments"]),
+    conda:
+        "../../envs/spkdistill.yaml"
+    params:
+        settings=lambda w: runs_settings(experiment_models(w.experiment)),
+        metrics=lambda w, input: by_system(input.metrics),
+        models=lambda w, input: by_model(input.models),
+        code=stage_code("runs"),
+    message:
+        "Writing the table of the experiment {wildcards.experiment}"
+    shell:
+        "spkdistill runs --settings {params.settings:q} --metrics {params.metrics} --model {params.models}"
+        " --output {output} > {log} 2>&1"
+
+
+rule runs:
+    input:
+        metrics=runs_metrics(every_student()),
+        models=runs_configs(every_student()),
+    output:
+        of_run("results/{run}/report/runs.tsv"),
+    log:
+        *of_run("results/{run}/logs/runs.log"),
+    conda:
+        "../../envs/spkdistill.yaml"
+    params:
+        settings=runs_settings(every_student()),
+        metrics=lambda w, input: by_system(input.metrics),
+        models=lambda w, input: by_model(input.models),
+        code=stage_code("runs"),
+    message:
+        "Writing the table of all models"
+    shell:
+        "spkdistill runs --settings {params.settings:q} --metrics {params.metrics} --model {params.models}"
+        " --output {output} > {log} 2>&1"
+
+
+rule experiments:
+    input:
+        of_run("results/{run}/experiments/{experiment}.tsv", experiment=config["experiments"]),
+        rules.runs.output,
+    message:
+        "The tables of the experiments are there"
