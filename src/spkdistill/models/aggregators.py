@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from spkdistill.models.layers import full_precision
 from spkdistill.models.pooling import DictionaryEncoding, statistics
 
 
@@ -30,7 +31,7 @@ class SpAggregator(nn.Module):
 
     def forward(self, layers: list[Tensor]) -> Tensor:
         """A teacher's frame layers, (batch, layer_dims[i], frames_i) -> (batch, embedding_dim)."""
-        with torch.autocast(layers[0].device.type, enabled=False):
+        with full_precision(layers[0]):
             pooled = [statistics(layer).chunk(2, dim=1) for layer in aligned(layers)]
             means, deviations = zip(*pooled, strict=True)
             return self.output(torch.cat([*means, *deviations], dim=1))
@@ -47,7 +48,7 @@ class LdeAggregator(nn.Module):
 
     def forward(self, layers: list[Tensor]) -> Tensor:
         """A teacher's frame layers, (batch, layer_dims[i], frames_i) -> (batch, embedding_dim)."""
-        with torch.autocast(layers[0].device.type, enabled=False):
+        with full_precision(layers[0]):
             return self.output(self.pooling([layer.float() for layer in aligned(layers)]))
 
     def initialise(self, layers: list[Tensor]) -> None:

@@ -7,15 +7,30 @@ from typing import Any, TypeVar
 from torch import nn
 
 from spkdistill.errors import ConfigError
+from spkdistill.models.conformer import Conformer, ConformerSettings
+from spkdistill.models.dtdnn import Dtdnn, DtdnnSettings
+from spkdistill.models.ecapa import Ecapa, EcapaSettings
+from spkdistill.models.etdnn import Etdnn
 from spkdistill.models.fc8 import Fc8, Fc8Settings
 from spkdistill.models.heads import AamHead, AamSettings, SoftmaxHead, SoftmaxSettings
+from spkdistill.models.mobilenet import Mobilenet, MobilenetSettings
+from spkdistill.models.resnet import Resnet, ResnetSettings
 from spkdistill.models.xvector import Xvector, XvectorSettings
 from spkdistill.settings import build
 
-ARCHITECTURES = {"xvector": (Xvector, XvectorSettings), "fc8": (Fc8, Fc8Settings)}
+ARCHITECTURES = {
+    "xvector": (Xvector, XvectorSettings),
+    "etdnn": (Etdnn, XvectorSettings),
+    "dtdnn": (Dtdnn, DtdnnSettings),
+    "ecapa": (Ecapa, EcapaSettings),
+    "resnet": (Resnet, ResnetSettings),
+    "conformer": (Conformer, ConformerSettings),
+    "mobilenet": (Mobilenet, MobilenetSettings),
+    "fc8": (Fc8, Fc8Settings),
+}
 HEADS = {"softmax": (SoftmaxHead, SoftmaxSettings), "aam": (AamHead, AamSettings)}
 LARGEST = 2**24  # width; more is a mistake, and torch cannot count its parameters
-DEEPEST = 200  # layers, each of which takes time to build
+DEEPEST = 200  # layers or blocks, each of which takes time to build
 
 Settings = TypeVar("Settings")
 
@@ -48,7 +63,10 @@ def build_sizes(kind: type[Settings], mapping: Mapping[str, Any], where: str) ->
     settings = build(kind, mapping, where)
     for field in fields(settings):
         value = getattr(settings, field.name)
-        most = DEEPEST if field.name == "layers" else LARGEST
-        if isinstance(value, int) and not 1 <= value <= most:
-            raise ConfigError(f"{where}.{field.name}: expected 1 to {most}, found {value}")
+        most = DEEPEST if field.name in ("layers", "blocks") else LARGEST
+        for size in value if isinstance(value, tuple) else (value,):
+            if isinstance(size, int) and not isinstance(size, bool) and not 1 <= size <= most:
+                raise ConfigError(f"{where}.{field.name}: expected 1 to {most}, found {size}")
+            if isinstance(value, tuple) and type(size) is not int:
+                raise ConfigError(f"{where}.{field.name}: expected whole numbers, found {size!r}")
     return settings
