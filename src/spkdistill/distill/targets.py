@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from spkdistill.arks import ArkReader, ArkWriter
 from spkdistill.errors import ConfigError, DataError
-from spkdistill.models.aggregators import AGGREGATORS
+from spkdistill.models.aggregators import AGGREGATORS, aggregated
 from spkdistill.models.device import prepare
 from spkdistill.models.store import load, load_aggregators
 from spkdistill.progress import progress
@@ -85,7 +85,7 @@ def answer(teacher: Teacher, part: str, layers: list[Tensor], embedding: Tensor)
     if part == "logits":
         return teacher.head.plain(embedding)
     if part in AGGREGATORS:
-        return teacher.aggregators[part](layers)
+        return teacher.aggregators[part](aggregated(teacher.model, layers))
     return layers[teacher.model.NARROW_BN if part == "narrow_bn" else teacher.model.WIDE_BN].mean(2)
 
 
@@ -141,7 +141,8 @@ def load_teacher(files: TeacherFiles, parts: Sequence[str], device: torch.device
             raise ConfigError(f"targets: {part} needs the teacher's aggregators; give both of their files")
     aggregators = nn.ModuleDict()
     if any(part in AGGREGATORS for part in parts):
-        aggregators = load_aggregators(files.aggregators, files.aggregators_config, model.layer_dims)
+        dims = aggregated(model, model.layer_dims)
+        aggregators = load_aggregators(files.aggregators, files.aggregators_config, dims)
     return Teacher(model.to(device), head.to(device) if head else None, aggregators.to(device))
 
 

@@ -59,8 +59,8 @@ class Residual(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(batch, inputs, frames, frequencies) -> (batch, outputs, frames / stride, frequencies / stride).
 
-        The shortcut's stride is a slice: torch 2.13's strided 1 x 1 convolution, channels innermost, bfloat16,
-        writes beyond its memory on a CPU.
+        The shortcut's stride is a slice: on a CPU torch 2.13 writes beyond its memory in a strided 1 x 1
+        convolution of bfloat16 whose channels are innermost.
         """
         here = image[:, :, :: self.stride, :: self.stride]
         return (self.body(image) + self.shortcut(here)).relu_()
