@@ -45,7 +45,7 @@ def test_every_config_that_we_ship_is_valid(path):
         ("shards", "two", "shards: 'two' is not of type 'integer'"),
         ("run", "../elsewhere", "run: '../elsewhere' does not match"),
         ("views.frmaes", 200, "views: unknown key 'frmaes'; did you mean 'frames'?"),
-        ("teachers.xvector.model.arch", "resnet", "teachers.xvector.model.arch: 'resnet' is not one of"),
+        ("teachers.xvector.model.arch", "resnt", "teachers.xvector.model.arch: 'resnt' is not one of"),
         ("teachers.xvector.training", {"epoch": 3}, "teachers.xvector.training: unknown key 'epoch'"),
         ("teachers.xvector.features", "fbank", "teachers.xvector.features: features has no entry 'fbank'"),
         (

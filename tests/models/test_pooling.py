@@ -1,9 +1,10 @@
 """Pooling against float64 closed forms and naive loops."""
 
+import numpy as np
 import pytest
 import torch
 
-from spkdistill.models.pooling import DictionaryEncoding, Moments, statistics
+from spkdistill.models.pooling import AttentiveStatistics, DictionaryEncoding, Moments, statistics
 
 
 def test_statistics_are_mean_and_biased_standard_deviation():
@@ -20,6 +21,19 @@ def test_gradient_of_the_moments_is_exact():
     frames = torch.randn(2, 3, 7, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(Moments.apply, (frames,))
     assert torch.autograd.gradcheck(statistics, (frames,))
+
+
+def test_attentive_statistics_are_their_formula_frame_by_frame():
+    pooling = AttentiveStatistics(3, 4).double()
+    frames = torch.randn(1, 3, 7, dtype=torch.float64)
+    h = frames[0].numpy()
+    w, b, v, k = (parameter.detach().numpy() for parameter in pooling.parameters())
+    context = np.concatenate([h.mean(1), h.std(1)])
+    scores = np.stack([v @ np.tanh(w @ np.concatenate([h[:, t], context]) + b) + k for t in range(7)], 1)
+    weights = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    mean = (weights * h).sum(1)
+    std = np.sqrt((weights * (h - mean[:, None]) ** 2).sum(1))
+    np.testing.assert_allclose(pooling(frames)[0].detach(), np.concatenate([mean, std]))
 
 
 def test_statistics_of_bfloat16_frames_are_accumulated_in_float32():

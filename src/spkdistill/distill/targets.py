@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from spkdistill.arks import ArkReader, VectorWriter
 from spkdistill.distill.parts import AGGREGATED, KNOWN, is_part, layer_of
 from spkdistill.errors import ConfigError, DataError
+from spkdistill.models.aggregators import aggregated
 from spkdistill.models.device import prepare
 from spkdistill.models.loading import load_network
 from spkdistill.models.store import load_aggregators
@@ -117,7 +118,7 @@ def answer(teacher: Teacher, part: str, layers: list[Tensor], embedding: Tensor)
     if part == "logits":
         return teacher.head.plain(embedding)
     if part in AGGREGATED:
-        return teacher.aggregators[part](layers)
+        return teacher.aggregators[part](aggregated(teacher.model, layers))
     return layers[layer_index(teacher.model, part)].mean(2)
 
 
@@ -183,7 +184,8 @@ def load_teacher(files: TeacherFiles, parts: Sequence[str], device: torch.device
             raise ConfigError(f"targets: {part} needs the teacher's aggregators; give both of their files")
     aggregators = nn.ModuleDict()
     if any(part in AGGREGATED for part in parts):
-        aggregators = load_aggregators(files.aggregators, files.aggregators_config, model.layer_dims)
+        dims = aggregated(model, model.layer_dims)
+        aggregators = load_aggregators(files.aggregators, files.aggregators_config, dims)
     return Teacher(model.to(device), head.to(device) if head else None, aggregators.to(device))
 
 

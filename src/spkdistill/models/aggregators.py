@@ -4,11 +4,14 @@ The targets `sp_aggr` and `lde_aggr` of arXiv 2303.01125 as we read them; H_t = 
 layers of a frozen teacher.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from spkdistill.models.layers import full_precision
 from spkdistill.models.pooling import DictionaryEncoding, statistics
 
 
@@ -30,7 +33,7 @@ class SpAggregator(nn.Module):
 
     def forward(self, layers: list[Tensor]) -> Tensor:
         """A teacher's frame layers, (batch, layer_dims[i], frames_i) -> (batch, embedding_dim)."""
-        with torch.autocast(layers[0].device.type, enabled=False):
+        with full_precision(layers[0]):
             pooled = [statistics(layer).chunk(2, dim=1) for layer in aligned(layers)]
             means, deviations = zip(*pooled, strict=True)
             return self.output(torch.cat([*means, *deviations], dim=1))
@@ -47,7 +50,7 @@ class LdeAggregator(nn.Module):
 
     def forward(self, layers: list[Tensor]) -> Tensor:
         """A teacher's frame layers, (batch, layer_dims[i], frames_i) -> (batch, embedding_dim)."""
-        with torch.autocast(layers[0].device.type, enabled=False):
+        with full_precision(layers[0]):
             return self.output(self.pooling([layer.float() for layer in aligned(layers)]))
 
     def initialise(self, layers: list[Tensor]) -> None:
@@ -55,6 +58,7 @@ class LdeAggregator(nn.Module):
         self.pooling.initialise([layer.float() for layer in aligned(layers)])
 
 
+Layer = TypeVar("Layer")
 AGGREGATORS = {"sp_aggr": SpAggregator, "lde_aggr": LdeAggregator}
 
 
@@ -63,7 +67,15 @@ def build_aggregators(settings: AggregatorSettings, layer_dims: list[int]) -> nn
     return nn.ModuleDict({name: kind(settings, layer_dims) for name, kind in AGGREGATORS.items()})
 
 
+def aggregated(model: nn.Module, layers: Sequence[Layer]) -> list[Layer]:
+    """Of one entry for each frame layer of a teacher those that its AGGREGATED names; without it, all."""
+    return [layers[index] for index in getattr(model, "AGGREGATED", range(len(layers)))]
+
+
 def aligned(layers: list[Tensor]) -> list[Tensor]:
-    """Layers cut to the frames of the last; valid convolutions took as many from each end."""
+    """Layers cut to the frames of the last; valid convolutions took as many from each end.
+
+    Networks with strides bring their frame layers to the last one's frames themselves.
+    """
     frames = layers[-1].shape[2]
     return [layer.narrow(2, (layer.shape[2] - frames) // 2, frames) for layer in layers]

@@ -7,15 +7,31 @@ from typing import Any, TypeVar
 from torch import nn
 
 from spkdistill.errors import ConfigError
+from spkdistill.models.conformer import Conformer, ConformerSettings
+from spkdistill.models.dtdnn import Dtdnn, DtdnnSettings
+from spkdistill.models.ecapa import Ecapa, EcapaSettings
+from spkdistill.models.etdnn import Etdnn
 from spkdistill.models.fc8 import Fc8, Fc8Settings
 from spkdistill.models.heads import AamHead, AamSettings, SoftmaxHead, SoftmaxSettings
+from spkdistill.models.mobilenet import Mobilenet, MobilenetSettings
+from spkdistill.models.resnet import Resnet, ResnetSettings
 from spkdistill.models.xvector import Xvector, XvectorSettings
 from spkdistill.settings import build
 
-ARCHITECTURES = {"xvector": (Xvector, XvectorSettings), "fc8": (Fc8, Fc8Settings)}
+ARCHITECTURES = {
+    "xvector": (Xvector, XvectorSettings),
+    "etdnn": (Etdnn, XvectorSettings),
+    "dtdnn": (Dtdnn, DtdnnSettings),
+    "ecapa": (Ecapa, EcapaSettings),
+    "resnet": (Resnet, ResnetSettings),
+    "conformer": (Conformer, ConformerSettings),
+    "mobilenet": (Mobilenet, MobilenetSettings),
+    "fc8": (Fc8, Fc8Settings),
+}
 HEADS = {"softmax": (SoftmaxHead, SoftmaxSettings), "aam": (AamHead, AamSettings)}
 LARGEST = 2**24  # width; more is a mistake, and torch cannot count its parameters
-DEEPEST = 200  # layers, each of which takes time to build
+DEEPEST = 200  # modules, each of which takes time to build
+COUNTS = ("layers", "blocks", "scale")  # settings that are numbers of modules
 
 Settings = TypeVar("Settings")
 
@@ -23,7 +39,10 @@ Settings = TypeVar("Settings")
 def build_model(settings: Mapping[str, Any], feature_dim: int) -> nn.Module:
     """The network of a config's `model:` mapping: `arch` and the settings of that architecture."""
     module, options = chosen(ARCHITECTURES, settings, "arch", "model")
-    return module(options, feature_dim)
+    try:
+        return module(options, feature_dim)
+    except RuntimeError as error:  # of more numbers than memory, or a 64-bit integer, holds
+        raise ConfigError(f"model: torch cannot build a network of these sizes: {error}") from None
 
 
 def build_head(settings: Mapping[str, Any], embedding_dim: int, num_speakers: int) -> nn.Module:
@@ -44,11 +63,16 @@ def chosen(table: dict, settings: Mapping[str, Any], key: str, where: str) -> tu
 
 
 def build_sizes(kind: type[Settings], mapping: Mapping[str, Any], where: str) -> Settings:
-    """As `build`, for settings whose integers are all sizes, from 1 to LARGEST or DEEPEST."""
+    """As `build`, for settings whose integers are all sizes, from 1 to LARGEST or (in all) DEEPEST."""
     settings = build(kind, mapping, where)
     for field in fields(settings):
         value = getattr(settings, field.name)
-        most = DEEPEST if field.name == "layers" else LARGEST
-        if isinstance(value, int) and not 1 <= value <= most:
-            raise ConfigError(f"{where}.{field.name}: expected 1 to {most}, found {value}")
+        most = DEEPEST if field.name in COUNTS else LARGEST
+        sizes = value if isinstance(value, tuple) else (value,)
+        for size in sizes:
+            if isinstance(size, int) and not isinstance(size, bool) and not 1 <= size <= most:
+                raise ConfigError(f"{where}.{field.name}: expected 1 to {most}, found {size}")
+        if isinstance(value, tuple) and not (all(type(size) is int for size in sizes) and sum(sizes) <= most):
+            expected = f"whole numbers that add up to {most} or less"
+            raise ConfigError(f"{where}.{field.name}: expected {expected}, found {list(sizes)}")
     return settings

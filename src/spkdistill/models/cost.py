@@ -9,22 +9,37 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from spkdistill.errors import ConfigError
 from spkdistill.models.build import build_head, build_model
 from spkdistill.models.store import blaming, is_foreign, read_network_config
 from spkdistill.settings import build
 
 SPEAKERS = 7323  # in VoxCeleb1 + 2, as Kaldi's voxceleb/v2 trains on
 SECOND = 100  # frames
-MOST = 50_000_000  # parameters of a network that is built to be measured
+SPAN = 4  # seconds; their frames are a multiple of every stride
 XVECTOR = {"arch": "xvector", "channels": 512, "pooling_channels": 1500, "embedding": 512}
+DTDNN = {"channels": 128, "growth": 64, "bottleneck": 128, "blocks": [6, 12], "embedding": 512}
+ECAPA = {"arch": "ecapa", "scale": 8, "pooling_channels": 1536, "bottleneck": 128, "embedding": 192}
+RESNET = {"arch": "resnet", "channels": 32, "embedding": 256}
+CONFORMER = {"channels": 256, "blocks": 6, "heads": 4, "hidden": 2048, "kernel": 15, "subsampling": 2}
+CONFORMER |= {"arch": "conformer", "bottleneck": 128, "dropout": 0.1, "embedding": 192}
+MOBILENET = {"arch": "mobilenet", "channels": 32, "expansion": 6, "embedding": 192}
 FC8 = {"arch": "fc8", "channels": 256, "layers": 8}
 KALDI_HEAD = {"kind": "softmax", "hidden": 512}
-PUBLISHED = {  # name: (model, head), at the sizes of Kaldi's recipe and of arXiv 2303.01125
-    "xvector": (XVECTOR, KALDI_HEAD),
-    "fc8, one target of 512": (FC8 | {"embedding": 512}, None),
-    "fc8, one target of 1500": (FC8 | {"embedding": 1500}, None),
-    "fc8, all targets: 3036": (FC8 | {"embedding": 3036}, None),
+AAM_HEAD = {"kind": "aam", "scale": 32.0, "margin": 0.2}
+PUBLISHED = {  # name: (model, features, head), at the sizes of the papers and of Kaldi's recipe
+    "xvector": (XVECTOR, 30, KALDI_HEAD),
+    "etdnn": (XVECTOR | {"arch": "etdnn"}, 30, KALDI_HEAD),
+    "dtdnn": (DTDNN | {"arch": "dtdnn"}, 30, AAM_HEAD),
+    "ecapa, 512 channels": (ECAPA | {"channels": 512}, 80, AAM_HEAD),
+    "ecapa, 1024 channels": (ECAPA | {"channels": 1024}, 80, AAM_HEAD),
+    "resnet18": (RESNET | {"blocks": [2, 2, 2, 2], "bottleneck": False}, 80, AAM_HEAD),
+    "resnet34": (RESNET | {"blocks": [3, 4, 6, 3], "bottleneck": False}, 80, AAM_HEAD),
+    "resnet101": (RESNET | {"blocks": [3, 4, 23, 3], "bottleneck": True}, 80, AAM_HEAD),
+    "conformer": (CONFORMER, 80, AAM_HEAD),
+    "mobilenet": (MOBILENET, 80, AAM_HEAD),
+    "fc8, one target of 512": (FC8 | {"embedding": 512}, 30, None),
+    "fc8, one target of 1500": (FC8 | {"embedding": 1500}, 30, None),
+    "fc8, all targets: 3036": (FC8 | {"embedding": 3036}, 30, None),
 }
 COLUMNS = {
     "model": "model",
@@ -32,14 +47,15 @@ COLUMNS = {
     "with_head": "with head",
     "smaller": "smaller",
     "smaller_than_headless": "(no teacher head)",
+    "bytes": "bytes",
     "macs_per_second": "MACs a second",
     "embedding": "embedding",
 }
 
 
 def published_costs() -> list[dict[str, Any]]:
-    """The cost of every architecture at its published size, on 30 MFCCs."""
-    return [cost(name, model, 30, head, SPEAKERS) for name, (model, head) in PUBLISHED.items()]
+    """The cost of every architecture at its published size and features."""
+    return [cost(name, model, dim, head, SPEAKERS) for name, (model, dim, head) in PUBLISHED.items()]
 
 
 def trained_cost(config_path: str | Path) -> dict[str, Any]:
@@ -56,24 +72,21 @@ def cost(
     name: str, model_settings: dict, feature_dim: int, head_settings: dict | None, speakers: int
 ) -> dict[str, Any]:
     """A row of the table: `smaller` is the share saved of Kaldi's x-vector with, or without, its head."""
-    with torch.device("meta"):
-        size = parameters(build_model(model_settings, feature_dim))
-    if size > MOST:
-        raise ConfigError(f"model: {size} parameters, over the limit of {MOST}; correct its sizes")
-    model = build_model(model_settings, feature_dim)
-    with torch.device("meta"):
+    with torch.device("meta"):  # shapes only: no memory is taken, nothing computed
+        model = build_model(model_settings, feature_dim)
         head = build_head(head_settings, model.embedding_dim, speakers) if head_settings else nn.Identity()
         teacher = build_model(XVECTOR, 30)
         teacher_head = build_head(KALDI_HEAD, teacher.embedding_dim, SPEAKERS)
-    return {
-        "model": name,
-        "parameters": parameters(model),
-        "with_head": parameters(model) + parameters(head),
-        "smaller": 1 - parameters(model) / (parameters(teacher) + parameters(teacher_head)),
-        "smaller_than_headless": 1 - parameters(model) / parameters(teacher),
-        "macs_per_second": macs_per_second(model),
-        "embedding": model.embedding_dim,
-    }
+        return {
+            "model": name,
+            "parameters": parameters(model),
+            "with_head": parameters(model) + parameters(head),
+            "smaller": 1 - parameters(model) / (parameters(teacher) + parameters(teacher_head)),
+            "smaller_than_headless": 1 - parameters(model) / parameters(teacher),
+            "bytes": weight_bytes(model),
+            "macs_per_second": macs_per_second(model),
+            "embedding": model.embedding_dim,
+        }
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,7 @@ def trained_size(model: nn.Module, heads: Iterable[nn.Module]) -> dict[str, int]
     return {
         "parameters": bare,
         "parameters_with_head": bare + sum(map(parameters, heads)),
+        "bytes": weight_bytes(model),
         "macs_per_second": macs_per_second(model.cpu()),
         "embedding_dim": model.embedding_dim,
     }
@@ -117,18 +131,23 @@ def parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def macs_per_second(model: nn.Module) -> int:
-    """Multiply-accumulates of the affine layers for a second of speech and its embedding.
+def weight_bytes(module: nn.Module) -> int:
+    """Of all that a network's file holds: parameters, and the statistics of batch normalisation."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
 
-    Frame-level layers count 100 frames, as in the midst of an utterance; what follows pooling counts once.
+
+def macs_per_second(model: nn.Module) -> int:
+    """Multiply-accumulates of the affine layers and attention for a second of speech and its embedding.
+
+    What frames cost counts for 100 of them in the midst of an utterance: the mean over SPAN seconds, since
+    attention costs more the longer an utterance is. What follows pooling counts once.
     """
     shortest, longer = (
-        torch.zeros(1, model.receptive_field + more, model.feature_dim) for more in (0, SECOND)
+        torch.zeros(1, model.receptive_field + more, model.feature_dim) for more in (0, SPAN * SECOND)
     )
     with torch.no_grad():
         last = model.eval().frame_layers(shortest)[-1]
-        frames = macs(model.frame_layers, longer) - macs(model.frame_layers, shortest)
-        return frames + macs(model.embed, last)
+        return (macs(model, longer) - macs(model, shortest)) // SPAN + macs(model.embed, last)
 
 
 def macs(compute: Callable[[Tensor], Any], inputs: Tensor) -> int:

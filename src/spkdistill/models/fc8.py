@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from spkdistill.models.layers import frame_layer, run_frame_layers
+from spkdistill.models.layers import frame_layer, full_precision, run_frame_layers
 from spkdistill.models.pooling import statistics
 
 
@@ -41,5 +40,5 @@ class Fc8(nn.Module):
 
     def embed(self, last: Tensor) -> Tensor:
         """(batch, channels, frames) -> embedding, in float32 also under autocast."""
-        with torch.autocast(last.device.type, enabled=False):
+        with full_precision(last):
             return self.output(statistics(last))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spkdistill.models.layers import BATCH_NORM_EPSILON
+from spkdistill.models.layers import BATCH_NORM_EPSILON, full_precision
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class SoftmaxHead(nn.Module):
 
     def plain(self, embedding: Tensor) -> Tensor:
         """(batch, embedding_dim) -> logits (batch, num_speakers)."""
-        with torch.autocast(embedding.device.type, enabled=False):
+        with full_precision(embedding):
             hidden = self.segment6_norm(embedding.relu())
             hidden = self.segment7_norm(self.segment7(hidden).relu())
             return self.output(hidden)
@@ -82,7 +82,7 @@ class AamHead(nn.Module):
 
     def cosine(self, embedding: Tensor) -> Tensor:
         """Cosines between embeddings and class weights, (batch, num_speakers)."""
-        with torch.autocast(embedding.device.type, enabled=False):
+        with full_precision(embedding):
             return functional.normalize(embedding) @ functional.normalize(self.weight).T
 
 

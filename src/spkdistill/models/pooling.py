@@ -1,7 +1,8 @@
-"""From a sequence of frames to one vector: statistics pooling and learnable dictionary encoding."""
+"""From a sequence of frames to one vector: (attentive) statistics pooling, learnable dictionary encoding."""
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 VARIANCE_FLOOR = 1e-10  # Kaldi's statistics-pooling-component
 
@@ -40,6 +41,31 @@ class Moments(torch.autograd.Function):
         shift = (mean_grad / count).to(frames.dtype).unsqueeze(2)
         slope = (2 * power_grad / count).to(frames.dtype).unsqueeze(2)
         return torch.addcmul(shift, frames, slope)
+
+
+class AttentiveStatistics(nn.Module):
+    """Mean and standard deviation weighted by frame and channel (Desplanques et al., arXiv 2005.07143).
+
+    With context c = [mean; std] of all frames: e_t = V tanh(W [h_t; c] + b) + k, a_t = softmax over t of e_t;
+    mean = sum_t a_t h_t, std = sqrt(sum_t a_t h_t^2 - mean^2), channel by channel.
+    """
+
+    def __init__(self, channels: int, bottleneck: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.hidden = nn.Linear(3 * channels, bottleneck)
+        self.scores = nn.Linear(bottleneck, channels)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(batch, channels, frames) -> (batch, 2 * channels) in float32; without autocast."""
+        rows = frames.transpose(1, 2)  # (batch, frames, channels)
+        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        of_frame, of_context = self.hidden.weight.split([self.channels, 2 * self.channels], 1)
+        context = functional.linear(statistics(frames), of_context, self.hidden.bias)
+        hidden = torch.tanh(functional.linear(rows, of_frame) + context.unsqueeze(1))
+        weights = self.scores(hidden).softmax(1)
+        mean, power = (weights * rows).sum(1), (weights * rows.square()).sum(1)
+        return torch.cat([mean, (power - mean.square()).clamp(min=VARIANCE_FLOOR).sqrt()], dim=1)
 
 
 class DictionaryEncoding(nn.Module):

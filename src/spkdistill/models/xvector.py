@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from spkdistill.models.layers import frame_layer, run_frame_layers
+from spkdistill.models.layers import frame_layer, full_precision, run_frame_layers
 from spkdistill.models.pooling import statistics
 
 
@@ -33,7 +32,7 @@ class Xvector(nn.Module):
     def __init__(self, settings: XvectorSettings, feature_dim: int) -> None:
         super().__init__()
         self.feature_dim, self.embedding_dim = feature_dim, settings.embedding
-        self.layer_dims = [settings.channels] * 4 + [settings.pooling_channels]
+        self.layer_dims = [settings.channels] * (len(self.CONTEXTS) - 1) + [settings.pooling_channels]
         self.receptive_field = 1 + sum((kernel - 1) * dilation for kernel, dilation in self.CONTEXTS)
         inputs = [feature_dim, *self.layer_dims[:-1]]
         self.frames = nn.ModuleList(
@@ -52,5 +51,5 @@ class Xvector(nn.Module):
 
     def embed(self, last: Tensor) -> Tensor:
         """h5 (batch, pooling_channels, frames) -> x-vector, in float32 also under autocast."""
-        with torch.autocast(last.device.type, enabled=False):
+        with full_precision(last):
             return self.segment6(statistics(last))

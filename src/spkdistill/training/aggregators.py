@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from spkdistill.distill.objectives import Moment
 from spkdistill.errors import DataError
-from spkdistill.models.aggregators import AggregatorSettings, build_aggregators
+from spkdistill.models.aggregators import AggregatorSettings, aggregated, build_aggregators
 from spkdistill.models.build import build_head
 from spkdistill.models.device import prepare
 from spkdistill.models.store import load, save_aggregators
@@ -58,7 +58,7 @@ def train_aggregators(
         )
 
     torch.manual_seed(derive_seed(seed, "aggregators", "weights"))
-    aggregators = build_aggregators(sizes, model.layer_dims)
+    aggregators = build_aggregators(sizes, aggregated(model, model.layer_dims))
     heads = {name: build_head(chosen.head, sizes.embedding, len(data.speakers)) for name in aggregators}
     task = AggregatorTask(model, aggregators, nn.ModuleDict(heads)).to(device)
     task.initialise(data.batch(0).to(device))
@@ -84,7 +84,7 @@ class AggregatorTask(nn.Module):
 
     def __init__(self, teacher: nn.Module, aggregators: nn.ModuleDict, heads: nn.ModuleDict) -> None:
         super().__init__()
-        self.frame_layers = teacher.frame_layers
+        self.frame_layers = lambda features: aggregated(teacher, teacher.frame_layers(features))
         self.aggregators, self.heads = aggregators, heads
 
     def initialise(self, batch: Batch) -> None:

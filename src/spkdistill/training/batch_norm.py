@@ -39,7 +39,7 @@ class SynchronisedBatchNorm(_BatchNorm):
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
         if self.affine:
             output = output * by_channel(self.weight, output) + by_channel(self.bias, output)
-        return output
+        return output.to(input.dtype)
 
 
 class Normalise(torch.autograd.Function):
