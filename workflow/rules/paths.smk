@@ -243,6 +243,17 @@ def target_keys(w):
     return [voiced(config["teachers"][w.teacher]["features"], w.set), f"{views}/rejected.tsv"]
 
 
+def analysed(teacher):
+    """The parts of a teacher's cache of views that are compared; logits, a function of xvector, are not."""
+    return [part for part in cached_parts(teacher, "") if part != "logits"]
+
+
+def analysed_files(w, name):
+    """Files of those parts; `name` has a place for the part, and one for the shard if sharded."""
+    parts = map(file_name, analysed(w.teacher))
+    return expand(f"results/{RUN}/targets/{w.teacher}/{w.set}/{name}", part=parts, job=JOBS)
+
+
 def embedding_files(model, set, name):
     """Files of a set's embeddings; `name` has a place for the shard if it is sharded."""
     return expand(f"results/{RUN}/embeddings/{model}/{set}/{name}", job=JOBS)
@@ -573,6 +584,11 @@ def by_system(paths):
 def by_model(paths):
     """NAME=PATH for files in models' directories."""
     return [f"{Path(path).parent.name}={path}" for path in paths]
+
+
+def by_teacher(paths):
+    """NAME=PATH for files in the folders of teachers' targets."""
+    return [f"{Path(path).parents[1].name}={path}" for path in paths]
 
 
 def by_stage(paths):

@@ -1,13 +1,15 @@
-"""`spkdistill dump`: a teacher's outputs for every view or utterance, one shard at a time."""
+"""`spkdistill dump`: a teacher's outputs for every view or utterance; `spkdistill analyse` compares them."""
 
 import argparse
+from functools import partial
+from pathlib import Path
 
-from spkdistill.cli import add_trust, at_least, by_name, stage
+from spkdistill.cli import add_trust, at_least, by_name, named_path, stage
 from spkdistill.errors import ConfigError
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add `dump`."""
+    """Add this room's subcommands."""
     parser = commands.add_parser(
         "dump", help="what a teacher says about each view, for students to learn from"
     )
@@ -46,6 +48,19 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     inputs = ["model", "config", "aggregators", "aggregators_config", "views", "features"]
     stage(parser, dump, "distill.targets", inputs, ["parts"])
 
+    parser = commands.add_parser("analyse", help="what the targets of a teacher have in common")
+    parser.add_argument("--views", required=True, metavar="TSV")
+    parser.add_argument(
+        "--targets",
+        required=True,
+        nargs="+",
+        type=partial(named_path, "--targets"),
+        metavar="PART=SCP",
+        help="the parts to compare",
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="JSON")
+    stage(parser, run_analyse, "distill.analysis", ["views", "targets"], ["output"])
+
 
 def dump(options: argparse.Namespace) -> None:
     """Targets of a shard of the views."""
@@ -63,6 +78,13 @@ def dump(options: argparse.Namespace) -> None:
         options.threads,
         options.trust,
     )
+
+
+def run_analyse(options: argparse.Namespace) -> None:
+    """The analysis of a teacher's targets."""
+    from spkdistill.distill.analysis import analyse
+
+    analyse(options.views, by_name("--targets", options.targets), options.output)
 
 
 def parse_part(text: str) -> tuple[str, list[str]]:
