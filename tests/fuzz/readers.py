@@ -346,8 +346,9 @@ def read_fusion() -> None:
 def settings() -> list[Files]:
     """`--settings` of stages, as the workflow gives them."""
     whole = resolved_config()
+    features = {key: value for key, value in whole["features"]["mfcc"].items() if key != "cmn"}
     stages = {
-        "features": {**next(iter(whole["features"].values())), "channel": -1},
+        "features": {**features, "channel": -1},
         "cmn": whole["cmn"],
         "vad": {key: value for key, value in whole["vad"].items() if key != "features"},
         "views": whole["views"],
