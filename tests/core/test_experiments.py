@@ -44,7 +44,7 @@ EXPERIMENT = st.fixed_dictionaries(
 VARY = st.sampled_from([{}, {"channels": [64, 32]}, {"channels": [16], "embedding": [96, 8]}])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.tuples(EXPERIMENT, VARY), min_size=1, max_size=3))
 def test_every_model_of_any_experiment_is_there_once_under_a_name_of_its_own(drawn):
     experiments = {f"e{index}": {**chosen, "vary": vary} for index, (chosen, vary) in enumerate(drawn)}
