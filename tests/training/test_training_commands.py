@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from spkdistill.cli import training as cli
+from spkdistill.distill.targets import TeacherFiles, answers, load_teacher
 from spkdistill.errors import ConfigError
 from spkdistill.files import read_text
 from spkdistill.models import store
@@ -54,6 +55,24 @@ def test_a_student_is_trained_on_the_targets_named(command, settings, corpus, tm
     assert "\tkd" in read_text(tmp_path / "train.tsv").splitlines()[0]
     with pytest.raises(ConfigError, match=r"--targets logits\.scp: expected NAME=PATH"):
         command("train", {**settings, "distil": distil}, *student, "logits.scp")
+
+
+def test_a_teacher_that_aggregates_some_of_its_layers_gives_all_parts(command, settings, corpus, tmp_path):
+    """A Conformer: its last layer repeats the others and is not aggregated."""
+    conformer = {"arch": "conformer", "channels": 8, "blocks": 2, "heads": 2, "hidden": 12, "kernel": 3}
+    conformer |= {"subsampling": 2, "bottleneck": 5, "dropout": 0.1, "embedding": 6}
+    settings["training"]["epochs"] = 1
+    command("train", {**settings, "model": conformer}, "--name", "t", "--feature-settings", "{}")
+    chosen = {"embedding": 7, "components": 3, "head": settings["head"], "training": settings["training"]}
+    teacher = tmp_path / "train.safetensors", tmp_path / "train.json"
+    command("aggregators", chosen, "--teacher", teacher[0], "--teacher-config", teacher[1])
+    files = TeacherFiles(*teacher, tmp_path / "aggregators.safetensors", tmp_path / "aggregators.json")
+    sizes = {"xvector": 6, "narrow_bn": 8, "wide_bn": 16, "sp_aggr": 7, "lde_aggr": 7, "logits": 6}
+    loaded = load_teacher(files, list(sizes), torch.device("cpu"))
+    parts = answers(loaded, torch.randn(3, 24, 8), list(sizes))
+    assert {part: tuple(vectors.shape) for part, vectors in parts.items()} == {
+        part: (3, size) for part, size in sizes.items()
+    }
 
 
 @pytest.mark.parametrize(
