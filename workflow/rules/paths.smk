@@ -174,6 +174,16 @@ def target_files(student, name):
     return expand(f"{folder}/{name}", part=targets_of(student), job=JOBS)
 
 
+def analysed(teacher):
+    """The parts of a teacher's cache that are compared; logits, a function of xvector, are not."""
+    return [part for part in PARTS if part != "logits"]
+
+
+def analysed_files(w, name):
+    """Files of those parts; `name` has a place for the part, and one for the shard if sharded."""
+    return expand(f"results/{RUN}/targets/{w.teacher}/{w.set}/{name}", part=analysed(w.teacher), job=JOBS)
+
+
 def embedding_files(model, set, name):
     """Files of a set's embeddings; `name` has a place for the shard if it is sharded."""
     return expand(f"results/{RUN}/embeddings/{model}/{set}/{name}", job=JOBS)
@@ -504,6 +514,11 @@ def by_system(paths):
 def by_model(paths):
     """NAME=PATH for files in models' directories."""
     return [f"{Path(path).parent.name}={path}" for path in paths]
+
+
+def by_teacher(paths):
+    """NAME=PATH for files in the folders of teachers' targets."""
+    return [f"{Path(path).parents[1].name}={path}" for path in paths]
 
 
 def by_stage(paths):

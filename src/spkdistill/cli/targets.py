@@ -1,13 +1,15 @@
-"""`spkdistill dump`: a teacher's outputs for every view, one shard at a time."""
+"""`spkdistill dump`: a teacher's outputs for every view; `spkdistill analyse`: what they have in common."""
 
 import argparse
+from functools import partial
+from pathlib import Path
 
-from spkdistill.cli import at_least, by_name, stage
+from spkdistill.cli import at_least, by_name, named_path, stage
 from spkdistill.errors import ConfigError
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add `dump`."""
+    """Add this room's subcommands."""
     parser = commands.add_parser(
         "dump", help="what a teacher says about each view, for students to learn from"
     )
@@ -33,6 +35,19 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     inputs = ["model", "config", "aggregators", "aggregators_config", "views", "features"]
     stage(parser, dump, "distill.targets", inputs, ["parts"])
 
+    parser = commands.add_parser("analyse", help="what the targets of a teacher have in common")
+    parser.add_argument("--views", required=True, metavar="TSV")
+    parser.add_argument(
+        "--targets",
+        required=True,
+        nargs="+",
+        type=partial(named_path, "--targets"),
+        metavar="PART=SCP",
+        help="the parts to compare",
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="JSON")
+    stage(parser, run_analyse, "distill.analysis", ["views", "targets"], ["output"])
+
 
 def dump(options: argparse.Namespace) -> None:
     """Targets of a shard of the views."""
@@ -47,6 +62,13 @@ def dump(options: argparse.Namespace) -> None:
         by_name("--parts", options.parts),
         options.threads,
     )
+
+
+def run_analyse(options: argparse.Namespace) -> None:
+    """The analysis of a teacher's targets."""
+    from spkdistill.distill.analysis import analyse
+
+    analyse(options.views, by_name("--targets", options.targets), options.output)
 
 
 def parse_part(text: str) -> tuple[str, list[str]]:
