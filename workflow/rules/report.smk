@@ -14,6 +14,7 @@ rule report:
         logs=[model_file(model, "log.tsv") for model in MODELS],
         rejected=rejected_files(),
         manifests=manifest_files(),
+        analyses=rules.analyses.input,
     output:
         html=of_run("results/{run}/report/index.html"),
         summary=of_run("results/{run}/report/summary.tsv"),
@@ -30,10 +31,11 @@ rule report:
         logs=lambda w, input: by_model(input.logs),
         rejected=lambda w, input: by_stage(input.rejected),
         manifests=lambda w, input: by_stage(input.manifests),
+        analyses=lambda w, input: by_teacher(input.analyses),
         code=stage_code("report"),
     message:
         "Writing the report"
     shell:
         "spkdistill report --settings {params.settings:q} --metrics {params.metrics} --paired {input.paired}"
         " --model {params.models} --log {params.logs} --rejected {params.rejected} --manifest {params.manifests}"
-        " --html {output.html} --summary {output.summary} > {log} 2>&1"
+        " --analysis {params.analyses} --html {output.html} --summary {output.summary} > {log} 2>&1"

@@ -15,12 +15,13 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     named(parser, "--log", "NAME=TSV", "a training log")
     named(parser, "--rejected", "STAGE/SET=TSV", "the entries that a stage rejected")
     named(parser, "--manifest", "STAGE/SET=JSON", "a stage's manifest")
+    named(parser, "--analysis", "TEACHER=JSON", "an analysis of a teacher's targets")
     parser.add_argument(
         "--paired", nargs="+", action="extend", default=[], type=Path, metavar="TSV", help="paired tests"
     )
     parser.add_argument("--html", required=True, type=Path, help="the page to write")
     parser.add_argument("--summary", required=True, type=Path, help="the table to write")
-    inputs = ["metrics", "model", "log", "rejected", "manifest", "paired"]
+    inputs = ["metrics", "model", "log", "rejected", "manifest", "analysis", "paired"]
     stage(parser, run_report, ("report.page", "report.summary"), inputs, ["html", "summary"])
 
     parser = commands.add_parser("runs", help="a table of students and their teachers, a row for each run")
@@ -62,6 +63,7 @@ def run_report(options: argparse.Namespace) -> None:
         paired=options.paired,
         rejected=by_name("--rejected", options.rejected),
         manifests=by_name("--manifest", options.manifest),
+        analyses=by_name("--analysis", options.analysis),
     )
     write_summary(report, options.summary)
     write_page(report, options.html)

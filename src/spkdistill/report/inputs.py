@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -181,8 +182,43 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of a teacher's targets: its dimension, two measures of how much of it is used, and of what for."""
+
+    name: str
+    dim: int
+    effective_rank: float
+    participation_ratio: float
+    between_speaker_share: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What two of a teacher's targets have in common; `r2` is of the first from the other, and back."""
+
+    parts: tuple[str, str]
+    cka: float
+    canonical_correlation: float
+    r2: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A teacher's targets, as `spkdistill analyse` compares them: a pair for each two parts."""
+
+    views: int
+    speakers: int
+    folds: int
+    parts: list[Part]
+    pairs: list[Pair]
+
+
+@dataclass(frozen=True)
 class Report:
-    """All that is reported; metrics by (model, backend, trials), rejected and manifests by "stage/set"."""
+    """All that is reported.
+
+    Metrics are by (model, backend, trials), rejected and manifests by "stage/set", analyses by teacher.
+    """
 
     settings: ReportSettings
     metrics: dict[tuple[str, str, str], Metrics]
@@ -192,6 +228,7 @@ class Report:
     logs: dict[str, dict[str, np.ndarray]]
     rejected: dict[str, list[list[str]]]
     manifests: dict[str, Any]
+    analyses: dict[str, Analysis]
 
     @property
     def model_tests(self) -> list[Comparison]:
@@ -277,6 +314,7 @@ def read_report(
     paired: list[Path],
     rejected: Mapping[str, Path],
     manifests: Mapping[str, Path],
+    analyses: Mapping[str, Path],
 ) -> Report:
     """Read and check every input; `metrics` is keyed by "model/backend/trials", `models` by name.
 
@@ -301,6 +339,7 @@ def read_report(
         logs={name: read_log(path) for name, path in logs.items()},
         rejected={name: read_tsv(path, ["utterance", "reason"]) for name, path in rejected.items()},
         manifests={name: read_manifest(path) for name, path in manifests.items()},
+        analyses={name: read_analysis(path) for name, path in analyses.items()},
     )
 
 
@@ -511,3 +550,33 @@ def read_manifest(path: Path) -> Any:
     for key in ("contents", "made_by"):
         take(manifest, key, dict, path)
     return manifest
+
+
+def read_analysis(path: Path) -> Analysis:
+    """An analysis of targets, as `spkdistill analyse` writes it."""
+    data = read_json(path)
+    counts = {key: take(data, key, int, path) for key in ("views", "speakers", "folds")}
+    parts = [read_part(part, f"{path}:parts") for part in take(data, "parts", list, path)]
+    pairs = [read_pair(pair, f"{path}:pairs") for pair in take(data, "pairs", list, path)]
+    if [pair.parts for pair in pairs] != list(combinations([part.name for part in parts], 2)):
+        raise DataError(f"{path}: expected each two of the parts as a pair, in their order; make it again")
+    return Analysis(**counts, parts=parts, pairs=pairs)
+
+
+def read_part(mapping: Any, where: str) -> Part:
+    """One of the parts of an analysis."""
+    return Part(
+        name=take(mapping, "part", str, where),
+        dim=take(mapping, "dim", int, where),
+        **{key: take_number(mapping, key, where) for key in ("effective_rank", "participation_ratio")},
+        between_speaker_share=take_rate(mapping, "between_speaker_share", where),
+    )
+
+
+def read_pair(mapping: Any, where: str) -> Pair:
+    """One of the pairs of an analysis."""
+    names, r2 = take(mapping, "parts", list, where), take_list(mapping, "r2", where, take_number)
+    if len(names) != 2 or len(r2) != 2:
+        raise DataError(f"{where}: expected two parts and two values of r2; make the file again")
+    figures = {key: take_number(mapping, key, where) for key in ("cka", "canonical_correlation")}
+    return Pair(parts=tuple(names), **figures, r2=tuple(r2.tolist()))

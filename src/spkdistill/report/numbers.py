@@ -1,5 +1,7 @@
 """Numbers as a person reads them."""
 
+import re
+
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -27,3 +29,10 @@ def count(number: float) -> str:
             digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
             return f"{scaled:.{digits}f} {unit}"
     return f"{number:.0f}"
+
+
+def unbroken(sentence: str) -> str:
+    """A sentence whose numbers stay on a line with their units."""
+    return re.sub(
+        r"(?<=\d) (?=[%kMG]\b|%)|(?<=\bp) (?=[=<])|(?<=[=<]) (?=\d)", "\N{NO-BREAK SPACE}", sentence
+    )

@@ -1,18 +1,20 @@
 """The report as one HTML file: no framework, no request to anywhere, the same bytes for the same inputs."""
 
 import json
-import re
 from dataclasses import asdict
 from pathlib import Path
 
 from spkdistill import __version__
 from spkdistill.files import write_text
 from spkdistill.report import curves, plots, tables
+from spkdistill.report.analysis import analysis
 from spkdistill.report.backends import backends
 from spkdistill.report.calibration import calibration
 from spkdistill.report.conditions import conditions
+from spkdistill.report.experiments import experiments
 from spkdistill.report.html import Markup, details, element, figure, join
 from spkdistill.report.inputs import Report
+from spkdistill.report.numbers import unbroken
 from spkdistill.report.sentences import caveat, run_sentence, trials_sentences
 from spkdistill.report.style import SCRIPT, STYLE
 
@@ -27,12 +29,14 @@ def write_page(report: Report, path: Path) -> None:
     )
     sections = [
         ("results", "Results", tables.results(report)),
+        ("experiments", "Experiments", experiments(report)),
         ("figures", "Error, size and trade-off", figures(report)),
         ("paired", "Paired comparisons", tables.comparisons(report)),
         ("conditions", "Conditions", conditions(report)),
         ("backends", "Back-ends", backends(report)),
         ("calibration", "Calibration", calibration(report)),
         ("models", "Models", tables.models(report)),
+        ("targets", "What the targets have in common", analysis(report)),
         ("training", "Training", training(report)),
         ("data", "Data", tables.data(report)),
         ("provenance", "Provenance", provenance(report)),
@@ -67,13 +71,6 @@ def opening(report: Report) -> Markup:
         element("div", *lists, cls="lists"),
         element("p", unbroken(caveat(report)), cls="note"),
         cls="opening",
-    )
-
-
-def unbroken(sentence: str) -> str:
-    """A sentence whose numbers stay on a line with their units."""
-    return re.sub(
-        r"(?<=\d) (?=[%kMG]\b|%)|(?<=\bp) (?=[=<])|(?<=[=<]) (?=\d)", "\N{NO-BREAK SPACE}", sentence
     )
 
 

@@ -140,27 +140,47 @@ def size_scatter(report: Report) -> Markup:
 
 
 def draw_scatter(axes: Axes, report: Report, trials: str) -> None:
-    """One trial list of the scatter plot, the labels in the order of the EER, each joined to its point."""
+    """One trial list of the scatter plot."""
     colour = colours(report)
-    names = sorted(
-        report.settings.models,
-        key=lambda name: (report.of(report.best(name, trials), trials).eer.value, name),
-    )
-    x = np.array([report.costs[name].parameters for name in names])
-    eers = [report.of(report.best(name, trials), trials).eer for name in names]
-    y = 100 * np.array([eer.value for eer in eers])
-    margin = 0.08 * max(y.max() - y.min(), 0.1)
-    low, high = y.min() - margin, y.max() + margin
+    eers = {
+        name: 100 * report.of(report.best(name, trials), trials).eer.value for name in report.settings.models
+    }
+    names = sorted(eers, key=lambda name: (eers[name], name))
+    sizes, rates = [report.costs[name].parameters for name in names], [eers[name] for name in names]
+    labels = [f"{name}, {count(size)}" for name, size in zip(names, sizes, strict=True)]
+    labelled_scatter(axes, labels, sizes, rates, [colour[name] for name in names], padded(rates))
+    axes.set_title(trials)
+    axes.set_ylabel("EER, %")
+    axes.grid()
+
+
+def padded(values: Sequence[float]) -> tuple[float, float]:
+    """The limits of an axis on which the values have a margin."""
+    low, high = min(values), max(values)
+    margin = 0.08 * max(high - low, 0.1)
+    return low - margin, high + margin
+
+
+def labelled_scatter(
+    axes: Axes,
+    texts: Sequence[str],
+    sizes: Sequence[float],
+    rates: Sequence[float],
+    hues: Sequence[str],
+    limits: tuple[float, float],
+) -> None:
+    """Rising rates against sizes (log scale), the texts beside the panel, each joined to its point."""
+    low, high = limits
     axes.set_xscale("log")
-    axes.set_xlim(x.min() / 1.35, x.max() * 1.35)
+    axes.set_xlim(min(sizes) / 1.35, max(sizes) * 1.35)
     axes.set_ylim(low, high)
-    labels = spread((y - low) / (high - low), 1 / max(len(names), 12))
-    for name, size, rate, label in zip(names, x, y, labels, strict=True):
-        axes.plot(size, rate, "o", color=colour[name], markersize=6, markeredgecolor="white", mew=0.6)
+    heights = spread((np.array(rates) - low) / (high - low), 1 / max(len(texts), 12))
+    for text, size, rate, hue, height in zip(texts, sizes, rates, hues, heights, strict=True):
+        axes.plot(size, rate, "o", color=hue, markersize=6, markeredgecolor="white", mew=0.6)
         axes.annotate(
-            f"{name}, {count(size)}",
+            text,
             (size, rate),
-            (1.03, label),
+            (1.03, height),
             textcoords="axes fraction",
             va="center",
             fontsize=8,
@@ -168,14 +188,11 @@ def draw_scatter(axes: Axes, report: Report, trials: str) -> None:
             zorder=0,
             annotation_clip=False,
         )
-    sizes = [factor * 10**power for power in range(2, 12) for factor in (1, 2, 5)]
-    axes.xaxis.set_major_locator(FixedLocator(sizes))
+    ticks = [factor * 10**power for power in range(2, 12) for factor in (1, 2, 5)]
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{count(size).replace('.00', '')}"))
-    axes.set_title(trials)
     axes.set_xlabel("parameters without the head")
-    axes.set_ylabel("EER, %")
-    axes.grid()
 
 
 def spread(positions: np.ndarray, gap: float) -> np.ndarray:

@@ -12,6 +12,7 @@ h1 { font-size: 34px; line-height: 1.15; margin: 0 0 10px; letter-spacing: -.015
 h2 { font-size: 23px; line-height: 1.25; margin: 0 0 10px; padding-top: 18px;
   border-top: 2px solid var(--ink); }
 h3 { font-size: 16px; margin: 26px 0 8px; overflow-wrap: anywhere; }
+h4 { font-size: 14.5px; margin: 20px 0 6px; overflow-wrap: anywhere; }
 .kicker { margin: 0 0 2px; color: var(--soft); font-size: 13px; text-transform: uppercase;
   letter-spacing: .09em; }
 nav { position: sticky; top: 0; z-index: 1; background: #fffffff2; font-size: 14px;
@@ -68,7 +69,7 @@ pre { background: var(--tint); border: 1px solid var(--line); border-radius: 4px
   .wide { overflow: visible; }
   .bar svg { width: 84px; height: auto; }
   tr, figure { break-inside: avoid; }
-  h2, h3 { break-after: avoid; }
+  h2, h3, h4 { break-after: avoid; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
 }
 """
