@@ -56,8 +56,11 @@ def artifacts(config: dict[str, Any]) -> Iterator[Artifact]:
         yield Artifact(f"vad/{name}", utterances, entry((frames,)))
     yield Artifact("views/train", views, 3 * ID + 20)
     for teacher, settings in config["teachers"].items():
-        for part, dim in target_dims(settings).items():
-            yield Artifact(f"targets/{teacher}/train/{part}", views, entry((dim,)))
+        two_byte = settings["target_storage"] == "two-byte"
+        for part in settings["targets"]:
+            dim = target_dims(settings)[part]
+            size = entry((1, dim), "two-byte-auto") if two_byte else entry((dim,))
+            yield Artifact(f"targets/{teacher}/train/{part}", views, size)
     models = config["teachers"] | config["students"]
     for name, (utterances, _) in sets.items():
         size = sum(entry((embedding_dim(config, model),)) for model in models.values())
@@ -86,9 +89,9 @@ def target_dims(teacher: dict[str, Any]) -> dict[str, int]:
 
 
 def embedding_dim(config: dict[str, Any], model: dict[str, Any]) -> int:
-    """The size of a model's embedding: that of its targets where it learns to regress them."""
+    """The size of a model's embedding: that of its targets where it is to be like them."""
     distil = model.get("distil", {})
-    if distil.get("objective") != "multilevel":
+    if distil.get("form") != "concat":
         return model["model"]["embedding"]
     dims = target_dims(config["teachers"][model["teacher"]])
     return sum(dims[part] for part in distil["targets"])

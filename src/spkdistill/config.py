@@ -39,6 +39,7 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     experiments.check_size(config)
     check_varied(config, rules)
     check_trials(config)
+    check_targets(config)
     check_values(config)
     check_remote(config)
     experiments.cross(config)
@@ -228,6 +229,23 @@ def check_trials(config: dict[str, Any]) -> None:
             raise ConfigError(
                 f"trials.{name}.file: the set {trials['set']} has no trials {trials['file']!r}; {there}"
             )
+
+
+def check_targets(config: dict[str, Any]) -> None:
+    """Raise a ConfigError for parts that no teacher's cache has, or that no student can regress.
+
+    How many layers a teacher has the networks know, which the check of a config does not wait for.
+    """
+    from spkdistill.distill.parts import KNOWN, is_embedding, is_part
+
+    for section, is_known, known in (
+        ("teachers", is_part, f"{KNOWN}, logits"),
+        ("objectives", is_embedding, KNOWN),
+    ):
+        for name, settings in config[section].items():
+            for part in settings.get("targets", []):
+                if not is_known(part):
+                    raise ConfigError(f"{section}.{name}.targets: {part!r} is not known; choose from {known}")
 
 
 def check_values(config: dict[str, Any]) -> None:

@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import nn
 
 from spkdistill.arks import ArkReader, ArkWriter
-from spkdistill.errors import DataError
 from spkdistill.models.device import prepare
 from spkdistill.models.store import load
 from spkdistill.progress import progress
+from spkdistill.views import whole_utterance
 
 
 def extract_shard(
@@ -30,19 +28,7 @@ def extract_shard(
     model.to(device)
     with ArkReader(features_scp) as reader, ArkWriter(ark, scp) as writer:
         for utterance in progress(sorted(reader.keys()), len(reader), "embed", "utterances"):
-            shape = reader.shape(utterance)
-            if len(shape) != 2 or shape[0] == 0 or shape[1] != model.feature_dim:
-                expected = f"(frames, {model.feature_dim}), as {config_path} says"
-                raise DataError(f"{features_scp}:{utterance}: features are {shape}, expected {expected}")
-            writer.write(utterance, embed(model, reader.rows(utterance, 0, shape[0]), device))
-
-
-def embed(model: nn.Module, features: np.ndarray, device: torch.device) -> np.ndarray:
-    """The embedding of one utterance: (frames, dim) -> (embedding_dim,) in float32.
-
-    An utterance shorter than the receptive field is repeated.
-    """
-    frames = max(len(features), model.receptive_field)
-    repeated = np.resize(features, (frames, features.shape[1]))
-    with torch.inference_mode():
-        return model(torch.from_numpy(repeated).to(device).unsqueeze(0))[0].cpu().numpy()
+            features = whole_utterance(reader, utterance, model.feature_dim, model.receptive_field)
+            with torch.inference_mode():
+                embedding = model(torch.from_numpy(features).to(device).unsqueeze(0))[0]
+            writer.write(utterance, embedding.cpu().numpy())

@@ -230,6 +230,15 @@ class ViewReader:
         return self.reader.rows(utterance, 0, length)[(first + np.arange(frames)) % length]
 
 
+def whole_utterance(reader: ArkReader, utterance: str, dim: int, shortest: int) -> np.ndarray:
+    """All voiced frames, repeated where they are fewer than `shortest`: float32 (frames, dim)."""
+    shape = reader.shape(utterance)
+    if len(shape) != 2 or shape[0] == 0 or shape[1] != dim:
+        expected = f"expected (frames, {dim}), which the network was trained on"
+        raise DataError(f"{reader.scp_path}:{utterance}: features are {shape}, {expected}")
+    return np.resize(reader.rows(utterance, 0, shape[0]), (max(shape[0], shortest), dim))
+
+
 def view_id(utterance: str, index: int) -> str:
     """The name of an utterance's `index`-th crop."""
     return f"{utterance}-v{index:02d}"

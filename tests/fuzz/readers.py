@@ -304,6 +304,26 @@ def read_view_files() -> None:
     make_views(read_num_frames("utt2num_frames"), read_map("utt2spk"), ViewSettings(5, 2, 1, 1), 0)
 
 
+def target_files() -> list[Files]:
+    """A part of a teacher's cache, in each storage, and what that lost."""
+
+    def write(storage: str) -> None:
+        with arks.VectorWriter("x.ark", "x.scp", "x.json", storage) as writer:
+            for row, vector in enumerate(MATRIX):
+                writer.write(f"utt{row:02d}-v00", vector)
+
+    return [written(functools.partial(write, storage)) for storage in arks.STORAGES]
+
+
+def read_targets() -> None:
+    """`train` of a student, `merge` of the cache."""
+    from spkdistill.distill.targets import TargetReader
+
+    reader = TargetReader({"xvector": "x.scp"}, mean_norm=True)
+    reader.batch(reader.readers["xvector"].keys()[:4])
+    arks.describe_rounding(["x.json"])
+
+
 def fusions() -> list[Files]:
     """fusion.json."""
     contents = {
@@ -523,6 +543,7 @@ TABLE = [
     Reader("trials and scores", trial_lists, read_trial_lists, weight=3),
     Reader("metrics", metrics_inputs, measure, weight=1),
     Reader("views", view_files, read_view_files, weight=3),
+    Reader("targets", target_files, read_targets, weight=2),
     Reader("fusion.json", fusions, read_fusion, weight=1),
     Reader("settings", settings, read_settings, weight=2),
     Reader("config", configs, read_config, weight=2),

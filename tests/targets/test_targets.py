@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from spkdistill.arks import ArkReader, ArkWriter, merge
+from spkdistill.arks import ArkReader, ArkWriter, describe_rounding, merge
 from spkdistill.cli.targets import add_commands
-from spkdistill.distill.targets import PARTS, TargetReader, TeacherFiles, dump_shard
+from spkdistill.distill.parts import AGGREGATED, PARTS, file_name, part_of
+from spkdistill.distill.targets import PartFiles, TargetReader, TeacherFiles, dump_shard
 from spkdistill.errors import ConfigError, DataError
+from spkdistill.models.aggregators import AGGREGATORS as AGGREGATORS_BY_NAME
 from spkdistill.models.aggregators import AggregatorSettings, build_aggregators
 from spkdistill.models.build import build_head, build_model
 from spkdistill.models.store import load, load_aggregators, save, save_aggregators
@@ -55,21 +57,34 @@ def corpus(tmp_path_factory) -> tuple:
     return views, folder / "views.tsv", folder / "voiced.scp", features
 
 
-def dump(folder, teacher: TeacherFiles, corpus: tuple, jobs: int, parts=PARTS) -> dict[str, str]:
+def dump(
+    folder,
+    teacher: TeacherFiles,
+    corpus: tuple,
+    jobs: int,
+    parts=PARTS,
+    targets_of="view",
+    storage="float32",
+) -> dict[str, str]:
     """Dump in `jobs` shards and merge: {part: scp}."""
+    views, views_path, features, *_ = corpus
+    stems = {part: folder / file_name(part) for part in parts}
     for job in range(1, jobs + 1):
-        outputs = {part: (folder / f"{part}.{job}.ark", folder / f"{part}.{job}.scp") for part in parts}
-        dump_shard(teacher, corpus[1], corpus[2], job, jobs, outputs, threads=1)
-    for part in parts:
-        pieces = [folder / f"{part}.{job}.scp" for job in range(1, jobs + 1)]
-        merge(pieces, folder / f"{part}.scp", corpus[0].ids, set())
-    return {part: str(folder / f"{part}.scp") for part in parts}
+        outputs = {
+            part: PartFiles(*(f"{stem}.{job}.{kind}" for kind in ("ark", "scp", "json")))
+            for part, stem in stems.items()
+        }
+        dump_shard(teacher, views_path, features, targets_of, storage, job, jobs, outputs, threads=1)
+    keys = views.ids if targets_of == "view" else sorted(set(views.utterances))
+    for stem in stems.values():
+        merge([f"{stem}.{job}.scp" for job in range(1, jobs + 1)], f"{stem}.scp", keys, set())
+    return {part: f"{stem}.scp" for part, stem in stems.items()}
 
 
 @pytest.fixture(scope="module")
 def scps(tmp_path_factory, teacher, corpus) -> dict[str, str]:
     """Targets of every part, from one shard."""
-    return dump(tmp_path_factory.mktemp("targets"), teacher, corpus, jobs=1)
+    return dump(tmp_path_factory.mktemp("targets"), teacher, corpus, jobs=1, parts=(*PARTS, "layer:2"))
 
 
 def test_targets_are_what_the_teacher_says_about_the_view(teacher, corpus, scps):
@@ -91,6 +106,7 @@ def test_targets_are_what_the_teacher_says_about_the_view(teacher, corpus, scps)
                 "sp_aggr": aggregators["sp_aggr"](layers)[0],
                 "lde_aggr": aggregators["lde_aggr"](layers)[0],
                 "logits": 32 * cosine,
+                "layer:2": layers[1].mean(2)[0],
             }
         for part, reader in readers.items():
             found = reader[views.ids[index]]
@@ -107,6 +123,108 @@ def test_targets_are_the_same_bytes_in_any_number_of_shards(tmp_path, teacher, c
         assert one.gather(one.keys()).tobytes() == many.gather(many.keys()).tobytes()
 
 
+def test_the_last_layers_by_number_are_narrow_and_wide(tmp_path, teacher, corpus, scps):
+    numbered = dump(tmp_path, teacher, corpus, 1, ["layer:4", "layer:5"])
+    for part, named in (("layer:4", "narrow_bn"), ("layer:5", "wide_bn")):
+        one, other = ArkReader(numbered[part]), ArkReader(scps[named])
+        assert one.gather(one.keys()).tobytes() == other.gather(other.keys()).tobytes()
+
+
+def test_every_aggregator_is_a_part():
+    assert tuple(AGGREGATORS_BY_NAME) == AGGREGATED
+
+
+def test_names_of_parts_and_of_their_files_go_both_ways():
+    for part in (*PARTS, "layer:1", "layer:24"):
+        assert part_of(file_name(part)) == part
+        assert not set(file_name(part)) & set(":/.")
+
+
+UTTERANCE_PARTS = ("xvector", "layer:1", "sp_aggr")
+
+
+@pytest.fixture(scope="module")
+def of_utterances(tmp_path_factory, teacher, corpus) -> dict[str, str]:
+    """Targets of whole utterances, from one shard."""
+    folder = tmp_path_factory.mktemp("utterances")
+    return dump(folder, teacher, corpus, 1, UTTERANCE_PARTS, targets_of="utterance")
+
+
+def test_a_target_of_an_utterance_is_the_teachers_answer_for_all_its_frames(teacher, corpus, of_utterances):
+    views, _, _, features = corpus
+    model, _, _ = load(teacher.model, teacher.config)
+    sp_aggr = load_aggregators(teacher.aggregators, teacher.aggregators_config, model.layer_dims)["sp_aggr"]
+    readers = {part: ArkReader(scp) for part, scp in of_utterances.items()}
+    for utterance in views.utterances[::40]:
+        with torch.no_grad():
+            layers = model.frame_layers(torch.from_numpy(features[utterance]).unsqueeze(0))
+            expected = {
+                "xvector": model.embed(layers[-1]),
+                "layer:1": layers[0].mean(2),
+                "sp_aggr": sp_aggr(layers),
+            }
+        for part, reader in readers.items():
+            np.testing.assert_allclose(
+                reader[utterance], expected[part][0].numpy(), rtol=1e-4, atol=1e-5, err_msg=part
+            )
+
+
+def test_targets_of_utterances_are_the_same_bytes_in_any_number_of_shards(
+    tmp_path, teacher, corpus, of_utterances
+):
+    others = dump(tmp_path, teacher, corpus, 3, UTTERANCE_PARTS, targets_of="utterance")
+    for part in UTTERANCE_PARTS:
+        one, many = ArkReader(of_utterances[part]), ArkReader(others[part])
+        assert one.keys() == many.keys() == sorted(corpus[3])
+        assert one.gather(one.keys()).tobytes() == many.gather(many.keys()).tobytes()
+
+
+def test_an_utterance_shorter_than_the_receptive_field_is_repeated(tmp_path, teacher):
+    random = np.random.default_rng(1)
+    matrix = random.standard_normal((12, 5)).astype(np.float32)
+    with ArkWriter(tmp_path / "voiced.ark", tmp_path / "voiced.scp") as writer:
+        writer.write("u", matrix)
+    views, _ = make_views({"u": 12}, {"u": "s"}, ViewSettings(20, 1, 1, 1), seed=0)
+    write_views(tmp_path / "views.tsv", views)
+    short = views, tmp_path / "views.tsv", tmp_path / "voiced.scp"
+    scps = dump(tmp_path, teacher, short, 1, ["xvector"], targets_of="utterance")
+    model, _, _ = load(teacher.model, teacher.config)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(np.vstack([matrix, matrix[:3]])).unsqueeze(0))[0]
+    np.testing.assert_allclose(ArkReader(scps["xvector"])["u"], expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_two_bytes_a_value_halve_the_cache_and_its_manifest_says_what_they_lose(
+    tmp_path, teacher, corpus, scps
+):
+    stored = dump(tmp_path, teacher, corpus, 2, storage="two-byte")
+    for part in PARTS:
+        ids = corpus[0].ids
+        exact, rounded = ArkReader(scps[part]).gather(ids), ArkReader(stored[part]).gather(ids)
+        assert not np.array_equal(exact, rounded)
+        exact, rounded = exact.astype(np.float64), rounded.astype(np.float64)
+        lengths = np.linalg.norm(exact, axis=1)
+        errors = np.linalg.norm(rounded - exact, axis=1) / lengths
+        cosines = (exact * rounded).sum(1) / lengths / np.linalg.norm(rounded, axis=1)
+        said = describe_rounding([tmp_path / f"{part}.{job}.json" for job in (1, 2)])
+        assert said["storage"] == "two-byte"
+        assert said["largest_error"] == pytest.approx(errors.max(), rel=1e-9)
+        assert said["rms_error"] == pytest.approx(np.sqrt(np.mean(errors**2)), rel=1e-9)
+        assert said["smallest_cosine"] == pytest.approx(cosines.min(), abs=1e-15)
+        assert 0 < said["rms_error"] < said["largest_error"] < 4e-5
+    one, other = (
+        TargetReader({part: cache[part] for part in ("xvector", "wide_bn")}, mean_norm=False)
+        for cache in (scps, stored)
+    )
+    assert one.sizes == other.sizes
+    np.testing.assert_allclose(one.batch(ids), other.batch(ids), atol=2e-5)
+
+
+def test_float32_loses_nothing(scps):
+    said = describe_rounding([scps["xvector"].replace(".scp", ".1.json")])
+    assert said == {"storage": "float32", "largest_error": 0, "rms_error": 0, "smallest_cosine": 1}
+
+
 def test_parts_are_normalised_each_and_put_side_by_side(scps, corpus):
     ids = corpus[0].ids[5:90:7]
     reader = TargetReader({part: scps[part] for part in ("wide_bn", "xvector")}, mean_norm=True)
@@ -116,7 +234,7 @@ def test_parts_are_normalised_each_and_put_side_by_side(scps, corpus):
         centred = archive.gather(ids).astype(float) - archive.gather(archive.keys()).astype(float).mean(0)
         expected.append(centred / np.linalg.norm(centred, axis=1)[:, None])
     batch = reader.batch(ids)
-    assert reader.dim == 18
+    assert reader.sizes == {"wide_bn": 12, "xvector": 6}
     assert batch.dtype == np.float32
     np.testing.assert_allclose(batch, np.concatenate(expected, 1), atol=1e-5)
 
@@ -138,7 +256,7 @@ def test_logits_are_read_as_they_were_dumped(scps, corpus):
 def test_a_view_without_target_is_named(scps, corpus):
     reader = TargetReader({"xvector": scps["xvector"], "logits": scps["logits"]}, mean_norm=False)
     for read in (reader.batch, reader.logits):
-        with pytest.raises(DataError, match=r"other-v00: no target for this view; dump the targets again"):
+        with pytest.raises(DataError, match=r"other-v00: no target here; dump the targets again"):
             read([corpus[0].ids[0], "other-v00"])
 
 
@@ -152,8 +270,11 @@ def test_parts_that_a_teacher_cannot_give_are_refused(tmp_path, teacher, corpus)
     bare = teacher._replace(aggregators=None)
     with pytest.raises(ConfigError, match="sp_aggr needs the teacher's aggregators"):
         dump(tmp_path, bare, corpus, 1, ["sp_aggr"])
-    with pytest.raises(ConfigError, match="'x' is not known; choose from xvector, narrow_bn"):
-        dump(tmp_path, teacher, corpus, 1, ["x"])
+    for part in ("x", "layer:0", "layer:-1", "layer:1.5", "layer:"):
+        with pytest.raises(ConfigError, match=f"'{part}' is not known; choose from xvector, narrow_bn"):
+            dump(tmp_path, teacher, corpus, 1, [part])
+    with pytest.raises(ConfigError, match=r"layer:6: .*config has 5 frame layers"):
+        dump(tmp_path, teacher, corpus, 1, ["layer:6"])
     settings = {"arch": "fc8", "channels": 4, "layers": 2, "embedding": 3}
     config = {"model": settings, "feature_dim": 5, "head": None, "speakers": []}
     other = TeacherFiles(tmp_path / "model", tmp_path / "config", None, None)
@@ -182,14 +303,18 @@ def test_features_and_views_that_do_not_fit_the_teacher_are_refused(tmp_path, te
 def test_the_subcommand_writes_the_parts_it_is_given(tmp_path, teacher, corpus, scps):
     parser = argparse.ArgumentParser()
     add_commands(parser.add_subparsers())
-    parts = [f"{part}={tmp_path}/{part}.ark,{tmp_path}/{part}.scp" for part in ("logits", "wide_bn")]
+    parts = [
+        f"{part}=" + ",".join(f"{tmp_path}/{part}.{kind}" for kind in ("ark", "scp", "json"))
+        for part in ("logits", "wide_bn")
+    ]
     command = ["dump", "--model", teacher.model, "--config", teacher.config, "--views", str(corpus[1])]
-    command += ["--features", str(corpus[2]), "--job", "2", "--jobs", "2", "--threads", "1", "--parts"]
+    command += ["--features", str(corpus[2]), "--targets-of", "view", "--storage", "float32"]
+    command += ["--job", "2", "--jobs", "2", "--threads", "1", "--parts"]
     options = parser.parse_args([*command, *parts])
     options.run(options)
     for part in ("logits", "wide_bn"):
         half, whole = ArkReader(tmp_path / f"{part}.scp"), ArkReader(scps[part])
         assert half.keys() == whole.keys()[-len(half) :]
         assert half.gather(half.keys()).tobytes() == whole.gather(half.keys()).tobytes()
-    with pytest.raises(ConfigError, match="expected PART=ARK,SCP"):
-        parser.parse_args([*command, "xvector=a"])
+    with pytest.raises(ConfigError, match="expected PART=ARK,SCP,JSON"):
+        parser.parse_args([*command, "xvector=a,b"])

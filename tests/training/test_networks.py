@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from spkdistill.arks import ArkWriter
 from spkdistill.distill.objectives import Moment, build_objective
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_json, read_text
@@ -18,6 +19,7 @@ from spkdistill.training import checkpoint, loop, networks
 from spkdistill.training.data import Batch
 from spkdistill.training.loop import Interrupted
 from spkdistill.training.networks import train_network
+from spkdistill.views import read_views
 
 KD = {"objective": "kd", "temperature": 4, "weight": 0.5, "classification_weight": 1, "warmup_epochs": 0}
 TAU = {"start": 1.0, "end": 0.05, "from": 0.1, "to": 0.5, "gamma": 0.001}
@@ -31,8 +33,11 @@ DISTIL = {
         "classification_weight": 0,
         "targets": ["xvector", "wide_bn"],
         "mean_norm": True,
+        "targets_of": "view",
+        "form": "concat",
     },
 }
+DISTIL["heads"] = {**DISTIL["multilevel"], "form": "heads"}
 
 
 class Places:
@@ -88,6 +93,7 @@ def test_a_student_learns_from_the_cache(run, settings, tmp_path, name):
     student |= {"distil": DISTIL[name], "training": {**settings["training"], "epochs": 8}}
     log = rows(run(student, tmp_path).files[2])
     terms = {"kd": ["kd"], "dkd": ["tckd", "nckd"], "trkd": ["cfkd"], "multilevel": ["cosine_distance"]}
+    terms["heads"] = ["cosine_distance", "xvector_distance", "wide_bn_distance"]
     for term in terms[name]:
         assert log[term][-1] < 0.9 * log[term][0]
     if name == "trkd":
@@ -103,6 +109,63 @@ def test_a_multilevel_student_has_the_size_of_its_targets_and_no_head(run, setti
     assert head is None
     assert model.embedding_dim == config["model"]["embedding"] == 9
     assert "accuracy" not in rows(outputs.files[2])
+
+
+def test_a_student_with_heads_keeps_its_trunk_alone(run, settings, tmp_path):
+    outputs = run({**settings, "distil": DISTIL["heads"]}, tmp_path)
+    model, head, config = store.load(*outputs.files[:2])
+    assert head is None
+    assert model.embedding_dim == config["model"]["embedding"] == settings["model"]["embedding"] == 8
+    with_heads = config["cost"]["parameters_with_head"] - config["cost"]["parameters"]
+    assert with_heads == (8 + 1) * 4 + (8 + 1) * 5
+
+
+def test_the_loss_of_heads_is_the_mean_of_their_distances(run, settings, tmp_path):
+    training = {**settings["training"], "epochs": 8}
+    log = rows(run({**settings, "training": training, "distil": DISTIL["heads"]}, tmp_path).files[2])
+    mean = (log["xvector_distance"] + log["wide_bn_distance"]) / 2
+    assert log["cosine_distance"] == pytest.approx(mean, abs=1e-5)
+    assert log["loss"] == pytest.approx(log["cosine_distance"], abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["multilevel", "heads"])
+@pytest.mark.parametrize("weight", [0, 0.5])
+def test_a_multilevel_objective_is_alone_or_beside_the_classification(run, settings, tmp_path, name, weight):
+    distil = {**DISTIL[name], "classification_weight": weight}
+    outputs = run({**settings, "distil": distil}, tmp_path)
+    log, (model, head, _) = rows(outputs.files[2]), store.load(*outputs.files[:2])
+    assert ("classification" in log) == (head is not None) == (weight > 0)
+    expected = log["cosine_distance"] + (weight * log["classification"] if weight else 0)
+    assert log["loss"] == pytest.approx(expected, abs=1e-4)
+    assert model.embedding_dim == (8 if name == "heads" else 9)
+
+
+def test_without_mean_normalisation_a_student_learns_other_targets(run, settings, tmp_path):
+    bytes_of = [
+        run({**settings, "distil": {**DISTIL["heads"], "mean_norm": mean_norm}}, tmp_path / str(mean_norm))
+        .files[0]
+        .read_bytes()
+        for mean_norm in (True, False)
+    ]
+    assert bytes_of[0] != bytes_of[1]
+
+
+def test_a_target_of_an_utterance_is_learnt_by_each_of_its_views(run, settings, tmp_path, corpus):
+    """The same target for every view of an utterance, once under its name and once under each view's."""
+    views, random = read_views(corpus.inputs.views), np.random.default_rng(0)
+    vectors = {u: random.normal(size=4).astype(np.float32) for u in sorted(set(views.utterances))}
+    with ArkWriter(tmp_path / "u.ark", tmp_path / "u.scp") as writer:
+        for utterance, vector in vectors.items():
+            writer.write(utterance, vector)
+    with ArkWriter(tmp_path / "v.ark", tmp_path / "v.scp") as writer:
+        for view, utterance in zip(views.ids, views.utterances, strict=True):
+            writer.write(view, vectors[utterance])
+    distil = {**DISTIL["heads"], "targets": ["layer:3"], "mean_norm": False}
+    by_utterance, by_view = (
+        run({**settings, "distil": {**distil, "targets_of": of}}, tmp_path / of, targets={"layer:3": scp})
+        for of, scp in (("utterance", tmp_path / "u.scp"), ("view", tmp_path / "v.scp"))
+    )
+    assert by_utterance.files[0].read_bytes() == by_view.files[0].read_bytes()
 
 
 def test_a_student_never_opens_a_teacher(run, settings, tmp_path, monkeypatch):
@@ -127,7 +190,7 @@ def die():
     raise RuntimeError("power cut")
 
 
-@pytest.mark.parametrize("name", [None, "trkd", "multilevel"])
+@pytest.mark.parametrize("name", [None, "trkd", "heads"])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_terminated_training_goes_on_to_the_same_bytes(
     run, settings, tmp_path, monkeypatch, name, optimizer
@@ -259,6 +322,11 @@ def test_a_softmax_head_sees_each_batch_once(run, settings, tmp_path):
             r"t\.distil\.targets: 'xvectr' is not known; choose from xvector, narrow_bn",
         ),
         ({"distil": {**DISTIL["multilevel"], "targets": ["logits"]}}, ConfigError, "'logits' is not known"),
+        (
+            {"distil": {**DISTIL["multilevel"], "form": "tails"}},
+            ConfigError,
+            "form: expected concat or heads",
+        ),
         ({"distil": {**DISTIL["multilevel"], "targets": []}}, ConfigError, "expected one part or more"),
         ({"distil": {**DISTIL["multilevel"], "targets": ["xvector"] * 2}}, ConfigError, "each once"),
         ({"distil": {"objective": "kd"}}, ConfigError, r"t\.distil\.temperature: this setting is missing"),
@@ -288,7 +356,7 @@ def test_the_loss_is_the_weighted_sum_of_cross_entropy_and_objective(settings, n
     loss, terms = task(batch, Moment(1, 0.5))
     logits, embedding = head(model(features), batch.labels), model(features)
     classification = -logits.log_softmax(1)[torch.arange(5), torch.arange(5)].mean()
-    student = head.plain(embedding) if name == "kd" else embedding
+    student = head.plain(embedding) if name == "kd" else [embedding]
     distillation, _ = objective(student, targets, batch.labels, Moment(1, 0.5))
     torch.testing.assert_close(terms["classification"], classification)
     torch.testing.assert_close(loss, 3 * classification + 0.25 * distillation)

@@ -42,6 +42,31 @@ def test_a_students_config_reruns_that_student_only(copied):
     assert "Training the student fc8-dkd\nReason: Params have changed" in said
 
 
+def test_a_part_that_one_more_student_learns_is_dumped_alone(copied):
+    config = copied.config()
+    config["objectives"]["fourth"] = {"objective": "multilevel", "targets": ["layer:4", "xvector"]}
+    config["students"]["fc8"]["objectives"].append("fourth")
+    copied.write_config(config)
+    planned = copied.planned()
+    assert (planned["dump_part"], planned["merge_targets"], planned["student"]) == (2, 1, 1)
+    assert not planned.keys() & {"teacher", "aggregators", "dump"}
+
+
+def test_a_teacher_dumps_what_is_listed_and_learnt_and_trains_aggregators_only_for_these(finished, tmp_path):
+    other = type(finished)(tmp_path)
+    config = finished.config()
+    config["teachers"]["xvector"]["targets"] = ["wide_bn", "layer:1"]
+    config["students"] = {"fc8": config["students"]["fc8"] | {"objectives": ["none", "heads", "dkd"]}}
+    other.write_config(config)
+    planned = other.planned()
+    assert not planned.keys() & {"dump", "aggregators"}
+    assert planned["merge_targets"] == 4  # wide_bn, layer:1, logits; layer:2 of utterances
+    assert planned["dump_part"] == 8
+    config["objectives"]["heads"]["targets"].append("lde_aggr")
+    other.write_config(config)
+    assert other.planned()["aggregators"] == 1
+
+
 def test_a_feature_setting_reruns_all_that_depends_on_it(copied):
     config = copied.config()
     config["features"]["mfcc"]["low_freq"] = 40

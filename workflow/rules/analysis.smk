@@ -25,6 +25,6 @@ rule analyse:
 
 rule analyses:
     input:
-        artifacts(rules.analyse, teacher=config["teachers"], set="train"),
+        artifacts(rules.analyse, teacher=filter(analysed, config["teachers"]), set="train"),
     message:
         "The analyses of the targets are there"

@@ -13,6 +13,7 @@ from snakemake.logging import logger
 
 from spkdistill.cli import stage_code
 from spkdistill.config import calibration_lists, resolve
+from spkdistill.distill.parts import AGGREGATED, PARTS, file_name, part_of
 from spkdistill.errors import ConfigError
 from spkdistill.provenance import start_run
 from spkdistill.resume import processes, records
@@ -45,7 +46,6 @@ RUN = config["run"]
 JOBS = range(1, config["shards"] + 1)
 MODELS = config["teachers"] | config["students"]
 MEASURED = [name for name in config["trials"] if name not in calibration_lists(config)]
-PARTS = ["xvector", "narrow_bn", "wide_bn", "sp_aggr", "lde_aggr", "logits"]
 
 
 def named(names):
@@ -61,7 +61,8 @@ wildcard_constraints:
     teacher=named(config["teachers"]),
     student=named(config["students"]),
     model=named(MODELS),
-    part=named(PARTS),
+    part=named(PARTS) + r"|layer_\d+",
+    unit="|utterances/",
     backend=named(config["backends"]),
     trials=named(config["trials"]),
 

@@ -168,20 +168,79 @@ def targets_of(student):
     return {"none": [], "multilevel": distil.get("targets")}.get(distil["objective"], ["logits"])
 
 
+UNITS = ["", "utterances/"]  # folders of the cache: of targets of views, and of whole utterances
+
+
+def unit_of(student):
+    """The folder of the cache that a student reads."""
+    return UNITS[config["students"][student]["distil"].get("targets_of") == "utterance"]
+
+
 def target_files(student, name):
     """Files of the cache that a student reads; `name` has a place for the part, and one for the shard if sharded."""
-    folder = f"results/{RUN}/targets/{config['students'][student]['teacher']}/train"
-    return expand(f"{folder}/{name}", part=targets_of(student), job=JOBS)
+    folder = f"results/{RUN}/targets/{config['students'][student]['teacher']}/train/{unit_of(student)}"
+    return expand(f"{folder}{name}", part=map(file_name, targets_of(student)), job=JOBS)
+
+
+def target_options(w, input):
+    """PART=SCP for each of them."""
+    return [f"{part}={scp}" for part, scp in zip(targets_of(w.student), input.targets)]
+
+
+def cached_parts(teacher, unit):
+    """The parts of a teacher's cache: what its `targets` list, of views, and what its students learn."""
+    listed = [] if unit else config["teachers"][teacher]["targets"]
+    learners = [
+        name
+        for name, student in config["students"].items()
+        if (student["teacher"], unit_of(name)) == (teacher, unit)
+    ]
+    return list(dict.fromkeys([*listed, *(part for name in learners for part in targets_of(name))]))
+
+
+def with_all_parts():
+    """The teachers whose `targets` list all PARTS, which one job dumps."""
+    return [name for name, teacher in config["teachers"].items() if set(PARTS) <= set(teacher["targets"])]
+
+
+def with_aggregators():
+    """The teachers that have an aggregated part in their cache."""
+    parts = {
+        name: [part for unit in UNITS for part in cached_parts(name, unit)] for name in config["teachers"]
+    }
+    return [name for name in parts if set(AGGREGATED) & set(parts[name])]
+
+
+def aggregator_files(w):
+    """The aggregators that dumping needs, if it needs them."""
+    parts = {part_of(w.part)} if w.get("part") else PARTS
+    names = ["aggregators.safetensors", "aggregators.json"] if set(AGGREGATED) & set(parts) else []
+    return [model_file(w.teacher, name) for name in names]
+
+
+def part_options(w, output):
+    """PART=ARK,SCP,JSON for each part that is dumped."""
+    files = zip(output.arks, output.scps, output.rounding)
+    return [f"{part_of(Path(paths[0]).name.split('.')[0])}={','.join(paths)}" for paths in files]
+
+
+def target_keys(w):
+    """What has targets: the views, or the utterances but for those without views."""
+    views = f"results/{RUN}/views/{w.set}"
+    if not w.unit:
+        return [f"{views}/views.tsv"]
+    return [voiced(config["teachers"][w.teacher]["features"], w.set), f"{views}/rejected.tsv"]
 
 
 def analysed(teacher):
-    """The parts of a teacher's cache that are compared; logits, a function of xvector, are not."""
-    return [part for part in PARTS if part != "logits"]
+    """The parts of a teacher's cache of views that are compared; logits, a function of xvector, are not."""
+    return [part for part in cached_parts(teacher, "") if part != "logits"]
 
 
 def analysed_files(w, name):
     """Files of those parts; `name` has a place for the part, and one for the shard if sharded."""
-    return expand(f"results/{RUN}/targets/{w.teacher}/{w.set}/{name}", part=analysed(w.teacher), job=JOBS)
+    parts = map(file_name, analysed(w.teacher))
+    return expand(f"results/{RUN}/targets/{w.teacher}/{w.set}/{name}", part=parts, job=JOBS)
 
 
 def embedding_files(model, set, name):

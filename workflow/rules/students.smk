@@ -23,7 +23,7 @@ rule student:
     params:
         settings=lambda w: as_json(model_settings(w.student)),
         features=lambda w: as_json(config["features"][config["students"][w.student]["features"]]),
-        targets=lambda w, input: [f"{Path(scp).stem}={scp}" for scp in input.targets],
+        targets=target_options,
         seed=lambda w: config["students"][w.student]["seed"],
         work="results/{run}/work/student/{student}",
         code=stage_code("train"),

@@ -1,12 +1,12 @@
 """The cache: a teacher's embeddings and logits for every view, dumped once."""
 
 
+# All parts at once, where a teacher's `targets` list all that have a name.
 rule dump:
     input:
         model="results/{run}/teachers/{teacher}/model.safetensors",
         config="results/{run}/teachers/{teacher}/config.json",
-        aggregators="results/{run}/teachers/{teacher}/aggregators.safetensors",
-        aggregators_config="results/{run}/teachers/{teacher}/aggregators.json",
+        aggregators=aggregator_files,
         views="results/{run}/views/{set}/views.tsv",
         features=lambda w: voiced(config["teachers"][w.teacher]["features"], w.set),
         arks=lambda w: voiced_arks(config["teachers"][w.teacher]["features"], w.set),
@@ -21,55 +21,89 @@ rule dump:
             part=PARTS,
             allow_missing=True,
         ),
+        rounding=expand(
+            "results/{run}/targets/{teacher}/{set}/{part}.{job}.json",
+            part=PARTS,
+            allow_missing=True,
+        ),
     log:
         "results/{run}/logs/dump/{teacher}.{set}.{job}.log",
     benchmark:
         "results/{run}/benchmarks/dump/{teacher}.{set}.{job}.tsv"
+    wildcard_constraints:
+        teacher=named(with_all_parts()),
     conda:
         "../../envs/spkdistill.yaml"
     params:
-        parts=lambda w, output: [
-            f"{part}={ark},{scp}" for part, ark, scp in zip(PARTS, output.arks, output.scps)
-        ],
+        aggregators=lambda w, input: options(["aggregators", "aggregators-config"], input.aggregators),
+        targets_of=lambda w: "utterance" if w.get("unit") else "view",
+        storage=lambda w: config["teachers"][w.teacher]["target_storage"],
+        parts=part_options,
         jobs=config["shards"],
         code=stage_code("dump"),
     message:
         "Dumping the targets of {wildcards.teacher} for {wildcards.set}, shard {wildcards.job}"
     shell:
-        "spkdistill dump --model {input.model} --config {input.config} --aggregators {input.aggregators}"
-        " --aggregators-config {input.aggregators_config} --views {input.views} --features {input.features}"
-        " --threads {threads} --job {wildcards.job} --jobs {params.jobs} --parts {params.parts} > {log} 2>&1"
+        "spkdistill dump --model {input.model} --config {input.config} {params.aggregators} --views {input.views}"
+        " --features {input.features} --targets-of {params.targets_of} --storage {params.storage} --threads {threads}"
+        " --job {wildcards.job} --jobs {params.jobs} --parts {params.parts} > {log} 2>&1"
+
+
+# Any other part by itself: what one more student learns makes no part anew that others have learnt from.
+use rule dump as dump_part with:
+    output:
+        arks=["results/{run}/targets/{teacher}/{set}/{unit}{part}.{job}.ark"],
+        scps=["results/{run}/targets/{teacher}/{set}/{unit}{part}.{job}.scp"],
+        rounding=["results/{run}/targets/{teacher}/{set}/{unit}{part}.{job}.json"],
+    log:
+        "results/{run}/logs/dump/{unit}{part}.{teacher}.{set}.{job}.log",
+    benchmark:
+        "results/{run}/benchmarks/dump/{unit}{part}.{teacher}.{set}.{job}.tsv"
+    wildcard_constraints:
+        teacher=named(config["teachers"]),
+    message:
+        "Dumping {wildcards.unit}{wildcards.part} of {wildcards.teacher} for {wildcards.set}, shard {wildcards.job}"
+
+
+ruleorder: dump > dump_part
 
 
 rule merge_targets:
     input:
-        parts=shards("results/{run}/targets/{teacher}/{set}/{part}.{job}.scp"),
-        arks=shards("results/{run}/targets/{teacher}/{set}/{part}.{job}.ark"),
-        expected="results/{run}/views/{set}/views.tsv",
+        parts=shards("results/{run}/targets/{teacher}/{set}/{unit}{part}.{job}.scp"),
+        arks=shards("results/{run}/targets/{teacher}/{set}/{unit}{part}.{job}.ark"),
+        rounding=shards("results/{run}/targets/{teacher}/{set}/{unit}{part}.{job}.json"),
+        wanted=target_keys,
     output:
-        scp="results/{run}/targets/{teacher}/{set}/{part}.scp",
-        manifest="results/{run}/targets/{teacher}/{set}/{part}.json",
+        scp="results/{run}/targets/{teacher}/{set}/{unit}{part}.scp",
+        manifest="results/{run}/targets/{teacher}/{set}/{unit}{part}.json",
     log:
-        "results/{run}/logs/merge/{part}.{teacher}.{set}.log",
+        "results/{run}/logs/merge/{unit}{part}.{teacher}.{set}.log",
     conda:
         "../../envs/spkdistill.yaml"
     params:
+        wanted=lambda w, input: options(["expected", "rejected"], input.wanted),
         code=stage_code("merge"),
     message:
-        "Merging the index of {wildcards.part} targets of {wildcards.teacher}"
+        "Merging the index of {wildcards.unit}{wildcards.part} targets of {wildcards.teacher}"
     shell:
-        "spkdistill merge --stage dump --parts {input.parts} --expected {input.expected}"
+        "spkdistill merge --stage dump --parts {input.parts} {params.wanted} --rounding {input.rounding}"
         " --manifest {output.manifest} --output {output.scp} > {log} 2>&1"
 
 
 rule targets:
     input:
-        artifacts(
-            rules.dump,
-            rules.merge_targets,
-            teacher=config["teachers"],
-            set="train",
-            part=PARTS,
-        ),
+        [
+            artifacts(
+                rules.dump_part,
+                rules.merge_targets,
+                teacher=teacher,
+                set="train",
+                unit=unit,
+                part=map(file_name, cached_parts(teacher, unit)),
+            )
+            for teacher in config["teachers"]
+            for unit in UNITS
+        ],
     message:
         "The targets are there"

@@ -68,6 +68,7 @@ rule aggregators:
 
 rule teachers:
     input:
-        artifacts(rules.teacher, rules.aggregators, teacher=config["teachers"]),
+        artifacts(rules.teacher, teacher=config["teachers"]),
+        artifacts(rules.aggregators, teacher=with_aggregators()),
     message:
         "The teachers are there"

@@ -26,18 +26,22 @@ from spkdistill.arks.objects import (
     writing_object,
 )
 from spkdistill.arks.reader import ArkReader
+from spkdistill.arks.rounding import STORAGES, VectorWriter, describe_rounding
 from spkdistill.arks.scp import read_scp
 from spkdistill.arks.writer import ArkWriter
 
 __all__ = [
     "COMPRESSIONS",
+    "STORAGES",
     "ArkReader",
     "ArkWriter",
     "ObjectReader",
     "ObjectWriter",
     "Record",
+    "VectorWriter",
     "check_rejected",
     "describe",
+    "describe_rounding",
     "encode_text",
     "merge",
     "read_archive",

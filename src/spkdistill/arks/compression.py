@@ -69,6 +69,12 @@ def decompress_rows(
     return values
 
 
+def restored(matrix: np.ndarray, method: str) -> np.ndarray:
+    """What is read back of a float32 matrix (rows, columns) that a two-byte method compressed."""
+    minimum, span = global_range(matrix, method)
+    return decompress_rows("CM2", minimum, span, quantise(matrix, minimum, span, 65535))
+
+
 def global_range(matrix: np.ndarray, method: str) -> tuple[np.float32, np.float32]:
     """The header's minimum and range (ComputeGlobalHeader)."""
     if method in FIXED_RANGES:

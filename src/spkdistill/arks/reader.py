@@ -90,13 +90,13 @@ class ArkReader:
         return narrowed(np.ascontiguousarray(crop))
 
     def gather(self, keys: Sequence[str]) -> np.ndarray:
-        """The vectors of some keys as float32 (keys, dim); they must be of one length."""
+        """The vectors of some keys as float32 (keys, dim), of one length; a matrix of one row is one too."""
         if not len(keys):
             return np.empty((0, 0), np.float32)
         shape = self.shape(keys[0])
-        if len(shape) != 1:
+        if len(shape) != 1 and shape[:1] != (1,):
             raise DataError(f"{self.scp_path}:{keys[0]}: shape {shape}, where vectors belong")
-        batch = np.empty((len(keys), *shape), np.float32)
+        batch = np.empty((len(keys), shape[-1]), np.float32)
         for row, key in enumerate(keys):
             source, header, _, offset, part, _ = self.entries.get(key) or self.entry(key)
             if header.shape == shape and header.kind in ("FV", "DV") and part is None:
@@ -106,9 +106,9 @@ class ArkReader:
         return batch
 
     def vector(self, key: str, shape: tuple[int, ...]) -> np.ndarray:
-        """The vector of a key, which must have this shape."""
+        """The vector, or the matrix of one row, of a key, which must have this shape."""
         value = self[key]
-        if value.ndim != 1 or value.shape != shape:
+        if value.shape != shape:
             raise DataError(f"{self.scp_path}:{key}: expected a vector of shape {shape}, found {value.shape}")
         return value
 

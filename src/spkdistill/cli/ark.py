@@ -97,7 +97,10 @@ def add_merge(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--manifest", metavar="JSON", help="manifest to write")
     parser.add_argument("--stage", help="the stage that the manifest names")
-    inputs, outputs = ["parts", "expected", "rejected"], ["output", "rejected_output", "manifest"]
+    parser.add_argument(
+        "--rounding", nargs="*", metavar="JSON", help="what the shards' storage lost, for the manifest"
+    )
+    inputs, outputs = ["parts", "expected", "rejected", "rounding"], ["output", "rejected_output", "manifest"]
     stage(parser, merge, "arks", inputs, outputs)
 
 
@@ -216,6 +219,8 @@ def merge(options: argparse.Namespace) -> None:
         contents = {"count": count, "rejected": len(rejected)}
         if options.output.endswith(".scp"):
             contents |= arks.describe(options.output)
+        if options.rounding:
+            contents |= arks.describe_rounding(options.rounding)
         write_manifest(options.manifest, options.stage, contents)
 
 

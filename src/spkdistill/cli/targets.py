@@ -1,4 +1,4 @@
-"""`spkdistill dump`: a teacher's outputs for every view; `spkdistill analyse`: what they have in common."""
+"""`spkdistill dump`: a teacher's outputs for every view or utterance; `spkdistill analyse` compares them."""
 
 import argparse
 from functools import partial
@@ -20,6 +20,18 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--aggregators-config", metavar="JSON", help="their config")
     parser.add_argument("--views", required=True, metavar="TSV")
+    parser.add_argument(
+        "--targets-of",
+        required=True,
+        choices=["view", "utterance"],
+        help="an answer for each view, or one for all voiced frames of each utterance that has views",
+    )
+    parser.add_argument(
+        "--storage",
+        required=True,
+        choices=["float32", "two-byte"],
+        help="of a value; two-byte as Kaldi compresses",
+    )
     parser.add_argument("--features", required=True, metavar="SCP", help="voiced features of all utterances")
     parser.add_argument("--job", required=True, type=int, help="which shard, from 1")
     parser.add_argument("--jobs", required=True, type=int, help="number of shards")
@@ -28,8 +40,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         required=True,
         nargs="+",
         type=parse_part,
-        metavar="PART=ARK,SCP",
-        help="what to write, and where",
+        metavar="PART=ARK,SCP,JSON",
+        help="what to write, and where; the JSON says what the storage lost",
     )
     parser.add_argument("--threads", default=1, type=at_least(1), help="1, since shards run side by side")
     inputs = ["model", "config", "aggregators", "aggregators_config", "views", "features"]
@@ -51,15 +63,17 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def dump(options: argparse.Namespace) -> None:
     """Targets of a shard of the views."""
-    from spkdistill.distill.targets import TeacherFiles, dump_shard
+    from spkdistill.distill.targets import PartFiles, TeacherFiles, dump_shard
 
     dump_shard(
         TeacherFiles(options.model, options.config, options.aggregators, options.aggregators_config),
         options.views,
         options.features,
+        options.targets_of,
+        options.storage,
         options.job,
         options.jobs,
-        by_name("--parts", options.parts),
+        {part: PartFiles(*paths) for part, paths in by_name("--parts", options.parts).items()},
         options.threads,
     )
 
@@ -72,9 +86,9 @@ def run_analyse(options: argparse.Namespace) -> None:
 
 
 def parse_part(text: str) -> tuple[str, list[str]]:
-    """(part, [ark, scp]) of PART=ARK,SCP."""
+    """(part, [ark, scp, json]) of PART=ARK,SCP,JSON."""
     part, _, paths = text.partition("=")
-    ark, comma, scp = paths.partition(",")
-    if not (part and ark and comma and scp):
-        raise ConfigError(f"--parts {text}: expected PART=ARK,SCP")
-    return part, [ark, scp]
+    split = paths.split(",")
+    if not part or len(split) != 3 or not all(split):
+        raise ConfigError(f"--parts {text}: expected PART=ARK,SCP,JSON")
+    return part, split

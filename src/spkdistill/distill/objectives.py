@@ -5,7 +5,7 @@ KL(teacher || student), times T^2 so that gradients keep their size, averaged ov
 float16 or bfloat16: everything is computed from log-posteriors in float32 or wider.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,21 +89,33 @@ class Trkd:
 
 @dataclass(frozen=True)
 class Multilevel:
-    """Settings of `multilevel`: which of the teacher's embeddings, joined, are the target."""
+    """Settings of `multilevel`: which of the teacher's embeddings are targets, and how they are learnt.
+
+    `form` "concat": the student's embedding is to be like all targets side by side. "heads": a linear head
+    for each target, of equal weight, reads the embedding, and is dropped after training (our reading).
+    """
 
     objective: str
     weight: float
     classification_weight: float
     targets: tuple[str, ...]
     mean_norm: bool
+    targets_of: str  # "view", or "utterance": the teacher's answer for the whole of it
+    form: str
 
-    def __call__(self, student: Tensor, target: Tensor, labels: Tensor, moment: Moment) -> Result:
-        """The loss from embeddings (batch, dim), and its terms for the log."""
-        loss = multilevel(student, target)
-        return loss, {"cosine_distance": loss}
+    def __call__(self, outputs: Sequence[Tensor], target: Tensor, labels: Tensor, moment: Moment) -> Result:
+        """The loss from the student's outputs for the columns of target (batch, dim), and its terms."""
+        pieces = target.split([output.shape[1] for output in outputs], dim=1)
+        distances = [multilevel(*pair) for pair in zip(outputs, pieces, strict=True)]
+        loss = sum(distances) / len(distances)
+        terms = {"cosine_distance": loss}
+        if self.form == "heads":
+            terms |= dict(zip((f"{part}_distance" for part in self.targets), distances, strict=True))
+        return loss, terms
 
 
 Objective = Kd | Dkd | Trkd | Multilevel
+MULTILEVEL_CHOICES = {"targets_of": ("view", "utterance"), "form": ("concat", "heads")}
 OBJECTIVES = {"kd": Kd, "dkd": Dkd, "trkd": Trkd, "multilevel": Multilevel}
 
 
@@ -120,6 +132,10 @@ def build_objective(distil: Mapping[str, Any], where: str) -> Objective | None:
                 f"{where}.mass: expected renormalised or absolute, found {distil.get('mass')!r}"
             )
         distil = {**distil, "tau": tau_keys(distil.get("tau", {}))}
+    if name == "multilevel":
+        for key, known in MULTILEVEL_CHOICES.items():
+            if distil.get(key) not in known:
+                raise ConfigError(f"{where}.{key}: expected {' or '.join(known)}, found {distil.get(key)!r}")
     return build(OBJECTIVES[name], distil, where)
 
 

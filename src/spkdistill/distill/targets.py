@@ -1,4 +1,4 @@
-"""What a teacher says about each view: dumped once, read again and again while students train."""
+"""What a teacher says about each view or whole utterance: dumped once, read whenever a student trains."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spkdistill.arks import ArkReader, ArkWriter
+from spkdistill.arks import ArkReader, VectorWriter
+from spkdistill.distill.parts import AGGREGATED, KNOWN, is_part, layer_of
 from spkdistill.errors import ConfigError, DataError
-from spkdistill.models.aggregators import AGGREGATORS
 from spkdistill.models.device import prepare
 from spkdistill.models.store import load, load_aggregators
 from spkdistill.progress import progress
 from spkdistill.shards import shard
-from spkdistill.views import ViewReader, Views, read_views
+from spkdistill.views import ViewReader, Views, read_views, whole_utterance
 
-PARTS = ("xvector", "narrow_bn", "wide_bn", *AGGREGATORS, "logits")
 BATCH = 64  # views
 CHUNK = 4096  # vectors read at once for a mean
+LARGEST = 1e15  # value of a target; squares of larger ones do not fit into float32
 
 
 class TeacherFiles(NamedTuple):
@@ -30,6 +30,14 @@ class TeacherFiles(NamedTuple):
     config: str | Path
     aggregators: str | Path | None
     aggregators_config: str | Path | None
+
+
+class PartFiles(NamedTuple):
+    """Where a part of the cache lies, and what its storage lost."""
+
+    ark: str | Path
+    scp: str | Path
+    rounding: str | Path
 
 
 class Teacher(NamedTuple):
@@ -44,30 +52,51 @@ def dump_shard(
     files: TeacherFiles,
     views_path: str | Path,
     features_scp: str | Path,
+    targets_of: str,
+    storage: str,
     job: int,
     jobs: int,
-    outputs: Mapping[str, tuple[str | Path, str | Path]],
+    outputs: Mapping[str, PartFiles],
     threads: int,
 ) -> None:
-    """Write one float32 vector a view for each part of `outputs`, which are {part: (ark, scp)}.
+    """Write one vector for each view, or for each utterance that has views, and each part of `outputs`.
 
-    Shards are of whole batches of the full list of views: a view goes through the network in the same company
-    however many shards there are, and so gives the same bytes.
+    `targets_of` is "view" or "utterance", `storage` one of arks.STORAGES. A shard has the same bytes however
+    many there are: views go through the network in batches that are those of the full list, utterances alone.
     """
     device = prepare(threads)
     teacher = load_teacher(files, list(outputs), device)
     views = read_views(views_path)
     reader = ViewReader(views, features_scp)
     check_views(views, views_path, reader, teacher.model)
-    batches = shard(range(0, len(views), BATCH), job, jobs)
+    if targets_of == "view":
+        batches = shard(range(0, len(views), BATCH), job, jobs)
+        inputs = (view_batch(reader, start) for start in batches)
+    else:
+        batches = shard(sorted(set(views.utterances)), job, jobs)
+        inputs = (utterance_batch(reader, teacher.model, utterance) for utterance in batches)
     with ExitStack() as stack:
-        writers = {part: stack.enter_context(ArkWriter(*paths)) for part, paths in outputs.items()}
-        for start in progress(batches, len(batches), "dump", f"batches of {BATCH} views"):
-            indices = range(start, min(start + BATCH, len(views)))
-            features = torch.from_numpy(reader.batch(indices)).to(device)
-            for part, vectors in answers(teacher, features, list(outputs)).items():
-                for index, vector in zip(indices, vectors.cpu().numpy(), strict=True):
-                    writers[part].write(views.ids[index], vector)
+        writers = {
+            part: stack.enter_context(VectorWriter(*paths, storage)) for part, paths in outputs.items()
+        }
+        unit = f"batches of {BATCH} views" if targets_of == "view" else "utterances"
+        for keys, features in progress(inputs, len(batches), "dump", unit):
+            found = answers(teacher, torch.from_numpy(features).to(device), list(outputs))
+            for part, vectors in found.items():
+                for key, vector in zip(keys, vectors.cpu().numpy(), strict=True):
+                    writers[part].write(key, vector)
+
+
+def view_batch(reader: ViewReader, start: int) -> tuple[list[str], np.ndarray]:
+    """The ids and the crops (batch, frames, dim) of a batch of views."""
+    indices = range(start, min(start + BATCH, len(reader.views)))
+    return reader.views.ids[indices.start : indices.stop], reader.batch(indices)
+
+
+def utterance_batch(reader: ViewReader, model: nn.Module, utterance: str) -> tuple[list[str], np.ndarray]:
+    """An utterance as a batch of its own, (1, frames, dim)."""
+    whole = whole_utterance(reader.reader, utterance, model.feature_dim, model.receptive_field)
+    return [utterance], whole[np.newaxis]
 
 
 @torch.inference_mode()
@@ -84,15 +113,21 @@ def answer(teacher: Teacher, part: str, layers: list[Tensor], embedding: Tensor)
         return embedding
     if part == "logits":
         return teacher.head.plain(embedding)
-    if part in AGGREGATORS:
+    if part in AGGREGATED:
         return teacher.aggregators[part](layers)
-    return layers[teacher.model.NARROW_BN if part == "narrow_bn" else teacher.model.WIDE_BN].mean(2)
+    return layers[layer_index(teacher.model, part)].mean(2)
+
+
+def layer_index(model: nn.Module, part: str) -> int:
+    """Which of a model's frame layers, from 0, `narrow_bn`, `wide_bn` or `layer:N` is."""
+    number = layer_of(part)
+    return getattr(model, part.upper()) if number is None else number - 1
 
 
 class TargetReader:
-    """Targets by view id: `scps` are {part: scp}, in the order in which parts are concatenated.
+    """Targets by view or utterance: `scps` are {part: scp}, in the order in which parts are concatenated.
 
-    With `mean_norm` each part's mean over all its vectors, those of the training views, is subtracted; then
+    With `mean_norm` each part's mean over all its vectors, those of the training set, is subtracted; then
     each part is length-normalised, so that none outweighs another (our reading of arXiv 2303.01125). Logits
     are kept apart and as they are.
     """
@@ -104,43 +139,47 @@ class TargetReader:
             if len(reader) == 0:
                 raise DataError(f"{scps[part]}: no targets; dump them again")
         self.means = {part: mean(self.readers[part]) if mean_norm else np.float32(0) for part in self.parts}
-        self.dim = sum(size(self.readers[part]) for part in self.parts)
+        self.sizes = {part: size(reader) for part, reader in self.readers.items()}
 
-    def batch(self, view_ids: Sequence[str]) -> np.ndarray:
-        """The normalised targets, side by side: float32 (batch, dim)."""
-        vectors = [self.gather(part, view_ids) - self.means[part] for part in self.parts]
-        lengths = [np.linalg.norm(part, axis=1, keepdims=True) for part in vectors]
-        return np.concatenate(
-            [v / np.maximum(n, 1e-12) for v, n in zip(vectors, lengths, strict=True)], axis=1
-        )
+    def batch(self, keys: Sequence[str]) -> np.ndarray:
+        """The normalised targets, side by side: float32 (batch, sum of sizes)."""
+        return side_by_side([self.gather(part, keys) - self.means[part] for part in self.parts])
 
-    def logits(self, view_ids: Sequence[str]) -> np.ndarray:
+    def logits(self, keys: Sequence[str]) -> np.ndarray:
         """The teacher's logits without margin: float32 (batch, speakers)."""
-        return self.gather("logits", view_ids)
+        return self.gather("logits", keys)
 
-    def gather(self, part: str, view_ids: Sequence[str]) -> np.ndarray:
+    def gather(self, part: str, keys: Sequence[str]) -> np.ndarray:
         """The vectors of one part as they were dumped: float32 (batch, size)."""
         reader = self.readers[part]
-        missing = next((view for view in view_ids if view not in reader), None)
+        missing = next((key for key in keys if key not in reader), None)
         if missing is not None:
-            raise DataError(f"{reader.scp_path}:{missing}: no target for this view; dump the targets again")
-        return finite(reader, view_ids)
+            raise DataError(f"{reader.scp_path}:{missing}: no target here; dump the targets again")
+        return finite(reader, keys)
+
+
+def side_by_side(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Parts (batch, size), each vector brought to length 1, next to each other."""
+    lengths = [np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
+    return np.concatenate([v / np.maximum(n, 1e-12) for v, n in zip(parts, lengths, strict=True)], axis=1)
 
 
 def load_teacher(files: TeacherFiles, parts: Sequence[str], device: torch.device) -> Teacher:
     """The networks that `parts` need, on `device`; ConfigError for a part that this teacher cannot give."""
     model, head, config = load(files.model, files.config)
     for part in parts:
-        if part not in PARTS:
-            raise ConfigError(f"targets: {part!r} is not known; choose from {', '.join(PARTS)}")
+        if not is_part(part):
+            raise ConfigError(f"targets: {part!r} is not known; choose from {KNOWN}, logits")
         if part in ("narrow_bn", "wide_bn") and not hasattr(model, part.upper()):
             raise ConfigError(f"targets: {config['model']['arch']} has no layer called {part}; leave it out")
+        if (layer_of(part) or 0) > len(model.layer_dims):
+            raise ConfigError(f"targets: {part}: {files.config} has {len(model.layer_dims)} frame layers")
         if part == "logits" and head is None:
             raise ConfigError(f"targets: {files.config} has no head, so no logits; leave them out")
-        if part in AGGREGATORS and not (files.aggregators and files.aggregators_config):
+        if part in AGGREGATED and not (files.aggregators and files.aggregators_config):
             raise ConfigError(f"targets: {part} needs the teacher's aggregators; give both of their files")
     aggregators = nn.ModuleDict()
-    if any(part in AGGREGATORS for part in parts):
+    if any(part in AGGREGATED for part in parts):
         aggregators = load_aggregators(files.aggregators, files.aggregators_config, model.layer_dims)
     return Teacher(model.to(device), head.to(device) if head else None, aggregators.to(device))
 
@@ -166,11 +205,11 @@ def mean(reader: ArkReader) -> np.ndarray:
 
 
 def finite(reader: ArkReader, keys: Sequence[str]) -> np.ndarray:
-    """The vectors of `keys`, (keys, size); DataError names one that has a NaN or an infinity."""
+    """The vectors of `keys`, (keys, size); DataError names one that has a NaN, or a value beyond LARGEST."""
     vectors = reader.gather(keys)
-    for key, good in zip(keys, np.isfinite(vectors).all(1), strict=True):
+    for key, good in zip(keys, (np.abs(vectors) < LARGEST).all(1), strict=True):
         if not good:
-            raise DataError(f"{reader.scp_path}:{key}: not finite, damaged; dump the targets again")
+            raise DataError(f"{reader.scp_path}:{key}: not finite or huge, damaged; dump the targets again")
     return vectors
 
 

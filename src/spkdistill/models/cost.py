@@ -1,6 +1,6 @@
 """What a network costs: parameters, and multiply-accumulates for a second of speech."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +72,12 @@ def cost(
     }
 
 
-def trained_size(model: nn.Module, head: nn.Module | None) -> dict[str, int]:
-    """What config.json says of a trained network's size; `head` is None where it had none."""
+def trained_size(model: nn.Module, heads: Iterable[nn.Module]) -> dict[str, int]:
+    """What config.json says of a trained network's size; `heads` are all that it was trained with."""
     bare = parameters(model)
     return {
         "parameters": bare,
-        "parameters_with_head": bare + (parameters(head) if head else 0),
+        "parameters_with_head": bare + sum(map(parameters, heads)),
         "macs_per_second": macs_per_second(model.cpu()),
         "embedding_dim": model.embedding_dim,
     }

@@ -1,10 +1,11 @@
-"""Classification heads over the training speakers: softmax as in Kaldi, and additive angular margin.
+"""Heads, for training only: over the speakers, softmax as in Kaldi and additive angular margin; over targets.
 
 `head(embedding, labels)` gives the logits to train on, `head.plain(embedding)` those without a margin. Both
 compute in float32 under autocast: bfloat16 logits carry 8 bits.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -83,3 +84,15 @@ class AamHead(nn.Module):
         """Cosines between embeddings and class weights, (batch, num_speakers)."""
         with torch.autocast(embedding.device.type, enabled=False):
             return functional.normalize(embedding) @ functional.normalize(self.weight).T
+
+
+class TargetHeads(nn.ModuleList):
+    """A linear layer for each target that a shared embedding is trained to foretell."""
+
+    def __init__(self, embedding_dim: int, sizes: Iterable[int]) -> None:
+        super().__init__(nn.Linear(embedding_dim, size) for size in sizes)
+
+    def forward(self, embedding: Tensor) -> list[Tensor]:
+        """(batch, embedding_dim) -> (batch, size) of each target, in float32 also under autocast."""
+        with torch.autocast(embedding.device.type, enabled=False):
+            return [head(embedding) for head in self]

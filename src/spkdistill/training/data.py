@@ -16,8 +16,6 @@ from spkdistill.training import processes
 from spkdistill.training.settings import SpecAugmentSettings
 from spkdistill.views import ViewReader, Views, read_speakers, read_views
 
-ReadTargets = Callable[[list[str]], np.ndarray]
-
 
 class Inputs(NamedTuple):
     """The files that every training reads."""
@@ -25,6 +23,14 @@ class Inputs(NamedTuple):
     views: str | Path
     speakers: str | Path
     features: str | Path  # scp of voiced features
+
+
+class Targets(NamedTuple):
+    """What a student learns beside the labels."""
+
+    read: Callable[[list[str]], np.ndarray]  # float32 (batch, sum of sizes), by id
+    sizes: list[int]  # of each part
+    of: str  # what the ids are: "view" or "utterance"
 
 
 class Batch(NamedTuple):
@@ -47,19 +53,19 @@ class TrainingData:
     def __init__(
         self,
         inputs: Inputs,
-        read_targets: ReadTargets | None,
+        targets: Targets | None,
         batch_size: int,
         spec_augment: SpecAugmentSettings | None,
         seed: int,
         stage: str,
     ) -> None:
-        """`read_targets` gives the targets (batch, dim) of view ids; seeds are of `seed`, `stage`, step."""
+        """Seeds are of `seed`, `stage`, step."""
         self.reader = ViewReader(read_views(inputs.views), inputs.features)
         self.views, self.speakers = self.reader.views, read_speakers(inputs.speakers)
         if len(self.speakers) < 2:
             raise DataError(f"{inputs.speakers}: one speaker; training needs two at least")
         self.labels = classes_of(self.views, self.speakers)
-        self.read_targets, self.spec_augment = read_targets, spec_augment
+        self.targets, self.spec_augment = targets, spec_augment
         self.seed, self.stage = seed, stage
         # As many steps as whole batches; what is over is spread, so that no batch is too small to normalise.
         self.steps_per_epoch = max(1, len(self.views) // batch_size)
@@ -91,8 +97,9 @@ class TrainingData:
             random = generator(self.seed, self.stage, f"masks {step}")
             mask(features, self.spec_augment, random, rows, len(whole))
         targets = None
-        if self.read_targets is not None:
-            targets = torch.from_numpy(self.read_targets([self.views.ids[index] for index in chosen]))
+        if self.targets is not None:
+            ids = self.views.ids if self.targets.of == "view" else self.views.utterances
+            targets = torch.from_numpy(self.targets.read([ids[index] for index in chosen]))
         labels, share = torch.from_numpy(self.labels[chosen]), len(chosen) / len(whole)
         return Batch(torch.from_numpy(features), labels, targets, share)
 

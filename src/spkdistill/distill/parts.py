@@ -1,0 +1,34 @@
+"""The parts of a teacher's cache by name; without torch, which neither checking nor planning needs."""
+
+import re
+
+AGGREGATED = ("sp_aggr", "lde_aggr")
+PARTS = ("xvector", "narrow_bn", "wide_bn", *AGGREGATED, "logits")
+LAYER = re.compile(r"layer:([1-9]\d{0,2})", re.ASCII)
+KNOWN = f"{', '.join(PARTS[:-1])}, layer:N"  # what a student can regress
+
+
+def is_part(name: str) -> bool:
+    """Whether a teacher may have a part called that: one of PARTS, or the N-th frame layer as `layer:N`."""
+    return name in PARTS or layer_of(name) is not None
+
+
+def is_embedding(name: str) -> bool:
+    """Whether it is a part that a student can regress: any but the logits."""
+    return name != "logits" and is_part(name)
+
+
+def layer_of(part: str) -> int | None:
+    """N of `layer:N`, from 1; None for the other parts."""
+    found = LAYER.fullmatch(part)
+    return int(found[1]) if found else None
+
+
+def file_name(part: str) -> str:
+    """What the files of a part are called: `layer:3` lies in layer_3.scp."""
+    return part.replace(":", "_")
+
+
+def part_of(name: str) -> str:
+    """The part whose files are called `name`."""
+    return name.replace("layer_", "layer:")
