@@ -21,7 +21,7 @@ def asked(resources: dict) -> dict:
 @pytest.mark.parametrize("name", ["slurm", "cluster-generic"])
 def test_a_profile_names_rules_that_exist(name):
     rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
-    existing = set(re.findall(r"^ *rule (\w+):$", rules, re.MULTILINE))
+    existing = set(re.findall(r"^ *(?:use rule \w+ as|rule) (\w+)\b", rules, re.MULTILINE))
     profile = read_profile(name)
     assert {*profile["groups"], *profile["set-resources"]} <= existing
 

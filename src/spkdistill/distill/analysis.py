@@ -1,6 +1,6 @@
 """What a teacher's targets have in common: which say the same (redundant), which do not (complementary).
 
-All is computed in float64 from sums over the views, read once after their means; memory is that of FOLDS + 2
+All is computed in float64 from sums over the views, read once after their means; memory is that of FOLDS + 3
 matrices (D, D), D the size of all parts together. Parts are taken as they were dumped, less their means; CKA
 and R^2 weigh directions by their variance, canonical correlations do not. Held-out figures are of speakers
 that a fit has not seen, and leave offsets between the folds aside. Logits are a function of `xvector` with a

@@ -46,7 +46,7 @@ def block(report: Report, name: str) -> Markup:
     parts = [element("h3", f"Experiment {name}"), figure(plot(name, found, setting), caption)]
     for trials, of_list in found.items():
         told = [element("li", unbroken(sentence)) for sentence in sentences(of_list)]
-        parts += [element("h4", f"{name}, trial list {trials}"), element("ul", *told)]
+        parts += [element("h4", f"{name}, trial list {trials}"), element("ul", *told) if told else None]
         parts += [experiment_table(report, of_list)]
     return join(*parts)
 
@@ -55,17 +55,15 @@ def sentences(found: list[Row]) -> list[str]:
     """Whether the aims hold."""
     distilled = [row for row in found if row.place and row.place.objective != "none"]
     several = [row for row in distilled if len(row.place.targets) > 1]
-    told = aim_sentence(distilled, "Distilled students", SMALL, SMALL_RATIO) if distilled else []
-    told += (
-        aim_sentence(several, "Students of several targets", CONCATENATED, CONCATENATED_RATIO)
-        if several
-        else []
-    )
+    told = aim_sentence(distilled, "Distilled students", SMALL, SMALL_RATIO)
+    told += aim_sentence(several, "Students of several targets", CONCATENATED, CONCATENATED_RATIO)
     return told + tests_sentence([row.against_none for row in distilled if row.against_none])
 
 
 def aim_sentence(found: list[Row], kind: str, share: float, aim: float) -> list[str]:
     """Of the students of a kind that are small enough, how near the best is to its teacher."""
+    if not found:
+        return []
     told = f"{kind} at least {percent(share, 0)} smaller than their teacher with its head"
     small = [row for row in found if row.smaller[1] >= share and row.ratio is not None]
     if not small:
@@ -83,10 +81,8 @@ def tests_sentence(tests: list[Comparison]) -> list[str]:
     if not tests:
         return []
     better = [test for test in tests if test.difference.value < 0]
-    alone, adjusted = (
-        sum(p < SIGNIFICANT for p in values)
-        for values in ([test.p_value for test in better], [test.p_holm for test in better])
-    )
+    alone = sum(test.p_value < SIGNIFICANT for test in better)
+    adjusted = sum(test.p_holm < SIGNIFICANT for test in better)
     return [
         f"{len(better)} of {len(tests)} distilled students have a lower EER than the same student trained "
         f"without a teacher: {alone} at p < {SIGNIFICANT} in a paired test, {adjusted} after Holm's method."
