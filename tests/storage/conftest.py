@@ -135,8 +135,8 @@ def write_data_directory(folder: Path, settings: SyntheticSettings) -> None:
 def small_config(sets: dict[str, Any]) -> dict[str, Any]:
     """The tiny config with other sets, one shard, one student and one back-end."""
     config = yaml.safe_load((ROOT / "workflow/configs/tiny.yaml").read_text())
-    student = {**config["students"]["fc8"], "objectives": ["concat"]}
-    objectives = {"concat": config["objectives"]["concat"]}
+    student = {**config["students"]["fc8"], "objectives": ["heads"]}
+    objectives = {"concat": config["objectives"]["heads"]}
     return config | {
         "shards": 1,
         "sets": sets,

@@ -61,7 +61,7 @@ def test_no_local_copy_of_an_artifact_is_left(finished):
 
 def test_an_object_that_was_deleted_comes_back_with_the_same_bytes(finished, storage):
     before = storage.artifacts()
-    storage.service.Object("results", "of/mine/results/tiny/scores/fc8-concat/plda/trials/scores").delete()
+    storage.service.Object("results", "of/mine/results/tiny/scores/fc8-heads/plda/trials/scores").delete()
     said = finished.finish("--quiet", "rules")
     assert "score " in said
     assert storage.artifacts() == before

@@ -76,5 +76,5 @@ class Run:
 
 def with_one_student(config: dict) -> dict:
     """The tiny config with fewer models, each as it is there."""
-    student = config["students"]["fc8"] | {"objectives": ["concat"]}
+    student = config["students"]["fc8"] | {"objectives": ["heads"]}
     return config | {"students": {"fc8": student}, "experiments": {}}

@@ -22,6 +22,7 @@ def run(tmp_path) -> Run:
     }
     config["objectives"]["x"] = {"objective": "multilevel", "targets": ["xvector"]}
     config["objectives"]["whole"] = config["objectives"]["x"] | {"targets_of": "utterance"}
+    del config["experiments"]
     run.write_config(config)
     write_network(run)
     return run

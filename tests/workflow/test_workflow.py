@@ -121,7 +121,7 @@ def test_seeds_of_a_student_are_tested_as_one_system(finished):
     rows = read_tsv(finished.results / "metrics/paired/plda/trials.tsv", PAIRED_COLUMNS)
     assert [row[1:3] for row in rows if "fc8-none" in row[1] + row[2]] == [
         ["fc8-none/plda", "xvector/plda"],
-        ["fc8-concat/plda", "fc8-none/plda"],
+        ["fc8-heads/plda", "fc8-none/plda"],
         ["fc8-dkd/plda", "fc8-none/plda"],
     ]
     paths = [finished.results / f"metrics/{name}/plda/trials.json" for name in ("fc8-none", "fc8-none-s1")]
