@@ -14,7 +14,7 @@ from benchmarks.timing import cpu_seconds, report
 
 from spkdistill.arks import ArkWriter, VectorWriter
 from spkdistill.distill.objectives import Moment, build_objective
-from spkdistill.distill.targets import Teacher, answers, side_by_side
+from spkdistill.distill.targets import TargetReader, Teacher, answers, side_by_side
 from spkdistill.models.build import build_model
 from spkdistill.models.cost import parameters
 from spkdistill.models.device import prepare
@@ -32,7 +32,7 @@ TEACHERS = {  # x-vectors: channels of the frame layers, of the last one, and of
 }
 PARTS = ("xvector", "narrow_bn", "wide_bn")
 SPEAKERS, UTTERANCES, FRAMES, DIM = 1_000, 4, 300, 30
-STEPS, ROUNDS = 2, 9  # steps in a run, runs of each kind
+STEPS, ROUNDS = 3, 15  # steps in a run, runs of each kind
 TRAINING = {
     "epochs": 1,
     "batch_size": 64,
@@ -77,8 +77,8 @@ def main() -> None:
             seconds = measured(kinds(corpus, cache, network, sum(sizes.values())))
             rows.append([teacher, parameters(network), sum(sizes.values()), *cells(seconds)])
     columns = ["teacher", "parameters", "student's embedding", "no teacher, s", "cache, s", "loop, s"]
-    columns += ["cache / no teacher", "two-byte cache / no teacher", "with classification / no teacher"]
-    report("offline", [*columns, "loop / cache"], rows)
+    columns += ["targets read, s", "two-byte read, s", "cache / no teacher", "two-byte cache / no teacher"]
+    report("offline", [*columns, "cache and classification / no teacher", "loop / cache"], rows)
 
 
 def kinds(
@@ -87,12 +87,25 @@ def kinds(
     """Runs of STEPS steps, by what is trained."""
     alone, beside = ({**DISTIL, "classification_weight": weight} for weight in (0, 1))
     return {
+        "read": reads(corpus, cache["float32"]),
+        "read two-byte": reads(corpus, cache["two-byte"]),
         "none": steps(corpus, {"objective": "none"}, {}, embedding),
         "cache": steps(corpus, alone, cache["float32"], embedding),
         "two-byte": steps(corpus, alone, cache["two-byte"], embedding),
         "beside": steps(corpus, beside, cache["float32"], embedding),
         "loop": steps(corpus, alone, cache["float32"], embedding, teacher),
     }
+
+
+def reads(corpus: Corpus, scps: dict[str, Path]) -> Callable[[], None]:
+    """The targets of STEPS batches, without a student."""
+    random, reader = np.random.default_rng(0), TargetReader(scps, mean_norm=True)
+
+    def run() -> None:
+        for _ in range(STEPS):
+            reader.batch([corpus.views[row] for row in random.choice(len(corpus.views), 64)])
+
+    return run
 
 
 def steps(
@@ -148,7 +161,7 @@ def measured(runs: dict[str, Callable[[], None]]) -> dict[str, np.ndarray]:
 
 def cells(seconds: dict[str, np.ndarray]) -> list[str]:
     """Medians: seconds, and ratios within a round."""
-    medians = [np.median(seconds[kind]) for kind in ("none", "cache", "loop")]
+    medians = [np.median(seconds[kind]) for kind in ("none", "cache", "loop", "read", "read two-byte")]
     pairs = [("cache", "none"), ("two-byte", "none"), ("beside", "none"), ("loop", "cache")]
     ratios = [np.median(seconds[one] / seconds[other]) for one, other in pairs]
     return [f"{value:.3g}" for value in medians] + [f"{value:.3f}" for value in ratios]

@@ -214,7 +214,7 @@ def finite(reader: ArkReader, keys: Sequence[str]) -> np.ndarray:
     vectors = reader.gather(keys)
     for key, good in zip(keys, (np.abs(vectors) < LARGEST).all(1), strict=True):
         if not good:
-            raise DataError(f"{reader.scp_path}:{key}: not finite or huge, damaged; dump the targets again")
+            raise DataError(f"{reader.scp_path}:{key}: not finite, or huge: damaged; dump the targets again")
     return vectors
 
 
