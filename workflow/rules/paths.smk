@@ -160,7 +160,8 @@ def model_file(model, name):
 
 def network_file(model):
     """The network of a model, trained here or a copy of the file that the config names."""
-    return model_file(model, "model" + Path(MODELS[model].get("file", "model.safetensors")).suffix)
+    suffix = Path(MODELS[model].get("file", "model.safetensors")).suffix
+    return model_file(model, f"model{suffix}")
 
 
 def trust_option(model):
