@@ -69,7 +69,7 @@ def test_a_teacher_may_be_a_file_which_nothing_trains(config):
             {"objectives": ["dkd"]},
             "students.other-dkd: learns from logits, but the teacher",
         ),
-        ("students.other", {"objectives": ["concat"]}, "students.other-concat: learns from "),
+        ("students.other", {"objectives": ["heads"]}, "students.other-heads: learns from "),
         ("features.fbank", {"cmn": {"kind": "speaker"}}, "features.fbank.cmn.kind: 'speaker' is not one of"),
         ("features.fbank", {"cmn": {"min_frames": 9}}, "features.fbank.cmn: unknown key 'min_frames'"),
         ("features.fbank", {"cmn": {"window": 9}}, "features.fbank.cmn.min_window: 100 is not allowed"),

@@ -152,7 +152,9 @@ def test_damage_that_one_process_meets_is_one_line(command, settings, corpus, tm
         ),
         status=1,
     )
-    assert re.fullmatch(r"spkdistill: error: .*bad\.scp:s3-u2-v00: not finite or huge, .*", said.splitlines()[-1])
+    assert re.fullmatch(
+        r"spkdistill: error: .*bad\.scp:s3-u2-v00: not finite, or huge: .*", said.splitlines()[-1]
+    )
     assert "Traceback" not in said
 
 
