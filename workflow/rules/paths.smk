@@ -450,7 +450,7 @@ def pair_options(w, input):
     """The options of a table: its pairs, and whether the systems of a pair score the same models."""
     paths = iter(input.scores)
     scores = {system: list(islice(paths, len(trainings(system[0])))) for system in compared_systems(w)}
-    named = {system: f"{'/'.join(system)}={','.join(scores[system])}" for system in scores}
+    named = {system: "{}/{}={}".format(*system, ",".join(scores[system])) for system in scores}
     options = [f"--pair {named[one]} {named[other]}" for one, other in compared(w)]
     return options + (["--shared-seeds"] if w.compared == ACROSS else [])
 
