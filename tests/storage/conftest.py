@@ -136,7 +136,7 @@ def small_config(sets: dict[str, Any]) -> dict[str, Any]:
     """The tiny config with other sets, one shard, one student and one back-end."""
     config = yaml.safe_load((ROOT / "workflow/configs/tiny.yaml").read_text())
     student = {**config["students"]["fc8"], "objectives": ["heads"]}
-    objectives = {"concat": config["objectives"]["heads"]}
+    objectives = {"heads": config["objectives"]["heads"]}
     return config | {
         "shards": 1,
         "sets": sets,

@@ -86,12 +86,12 @@ def test_a_run_whose_snakemake_is_killed_half_way_gives_in_few_jobs_the_bytes_of
     process = run.start("scores")
     wait_for(lambda: any("dump" in job for job in slurm.jobs("RUNNING")), seconds=300)
     process.send_signal(signal.SIGKILL)
-    said = "".join(process.communicate())
+    process.communicate()
     assert slurm.jobs("RUNNING"), "the jobs live on"
 
     resume = [Path(sys.executable).with_name("spkdistill"), "resume"]
     resumed = subprocess.run(resume, cwd=run.directory, capture_output=True, text=True, check=False)
-    said += resumed.stdout + resumed.stderr
+    said = resumed.stdout + resumed.stderr
     assert resumed.returncode == 0, said
     assert "resume: cancelled Slurm's jobs named " in said
 
