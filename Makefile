@@ -20,7 +20,7 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready-test
 	$(BIN)/pytest -n 2 -m "not workflow"
-	$(BIN)/pytest -m workflow
+	$(BIN)/pytest -n 2 --dist loadfile -m workflow
 
 lint: $(VENV)/.ready-test
 	$(BIN)/ruff format --check .

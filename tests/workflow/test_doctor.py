@@ -54,7 +54,7 @@ def test_damage_is_found_named_removed_and_made_anew(copied):
     before = copied.digests()
     ark, log = (
         copied.results / name
-        for name in ("embeddings/fc8-dkd/eval/xvector.1.ark", "students/fc8-dkd/log.tsv")
+        for name in ("embeddings/fc8-heads/eval/xvector.1.ark", "students/fc8-heads/log.tsv")
     )
     status = ark.stat()
     data = bytearray(ark.read_bytes())
@@ -62,16 +62,16 @@ def test_damage_is_found_named_removed_and_made_anew(copied):
     ark.write_bytes(data)
     os.utime(ark, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a failing disk does it
     log.write_bytes(log.read_bytes()[:-10])
-    (copied.results / "metrics/fc8-dkd/plda/trials.json").unlink()
-    half = f"students/fc8-dkd/.log.tsv.tmp.{socket.gethostname()}.999999999"
+    (copied.results / "metrics/fc8-heads/plda/trials.json").unlink()
+    half = f"students/fc8-heads/.log.tsv.tmp.{socket.gethostname()}.999999999"
     (copied.results / half).write_text("half")
     (copied.results / "students/notes").write_text("mine")
     status, said = doctor(copied, "--repair")
     assert status == 1
     for line in (
-        "removed    results/tiny/embeddings/fc8-dkd/eval/xvector.1.ark: other bytes than `spkdistill embed`",
-        "removed    results/tiny/students/fc8-dkd/log.tsv: ",
-        "missing    results/tiny/metrics/fc8-dkd/plda/trials.json: `spkdistill metrics` wrote on 20",
+        "removed    results/tiny/embeddings/fc8-heads/eval/xvector.1.ark: other bytes than `spkdistill embed`",
+        "removed    results/tiny/students/fc8-heads/log.tsv: ",
+        "missing    results/tiny/metrics/fc8-heads/plda/trials.json: `spkdistill metrics` wrote on 20",
         f"removed    results/tiny/{half}: the private file of",
         "left over  results/tiny/students/notes: no rule makes it with this config",
     ):
@@ -92,7 +92,7 @@ def test_a_changed_setting_is_named_with_both_values(copied):
     assert "stale      results/tiny/views/train/views.tsv: frames: 60 -> 80\n" in said
     assert "left over  results/tiny/students/tdnn-trkd/model.safetensors: no rule makes it" in said
     assert "more jobs follow from these" in said
-    assert "fc8-dkd/model.safetensors: follows from" in doctor(copied, "--all", "--quick")[1]
+    assert "fc8-heads/model.safetensors: follows from" in doctor(copied, "--all", "--quick")[1]
 
 
 def test_a_damaged_input_stops_the_run_in_one_line_and_an_edited_one_can_be_accepted(copied):

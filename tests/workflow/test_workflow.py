@@ -30,7 +30,7 @@ def test_a_comment_in_the_config_reruns_nothing(copied):
 
 def test_a_students_config_reruns_that_student_only(copied):
     config = copied.config()
-    config["objectives"]["dkd"]["beta"] = 5
+    config["objectives"]["trkd"]["lambda_f"] = 5
     copied.write_config(config)
     planned = copied.planned()
     assert planned.keys() == {
@@ -39,7 +39,7 @@ def test_a_students_config_reruns_that_student_only(copied):
     }
     assert planned["student"] == planned["cosine_backend"] == 1
     said = copied.finish("--dry-run")
-    assert "Training the student fc8-dkd\nReason: Params have changed" in said
+    assert "Training the student tdnn-trkd\nReason: Params have changed" in said
 
 
 def test_a_part_that_one_more_student_learns_is_dumped_alone(copied):
@@ -60,8 +60,8 @@ def test_a_teacher_dumps_what_is_listed_and_learnt_and_trains_aggregators_only_f
     other.write_config(config)
     planned = other.planned()
     assert not planned.keys() & {"dump", "aggregators"}
-    assert planned["merge_targets"] == 4  # wide_bn, layer:1, logits; layer:2 of utterances
-    assert planned["dump_part"] == 8
+    assert planned["merge_targets"] == 5  # wide_bn, layer:1, logits; layer:2 and xvector of utterances
+    assert planned["dump_part"] == 10
     config["objectives"]["heads"]["targets"].append("lde_aggr")
     other.write_config(config)
     assert other.planned()["aggregators"] == 1
@@ -122,7 +122,6 @@ def test_seeds_of_a_student_are_tested_as_one_system(finished):
     assert [row[1:3] for row in rows if "fc8-none" in row[1] + row[2]] == [
         ["fc8-none/plda", "xvector/plda"],
         ["fc8-heads/plda", "fc8-none/plda"],
-        ["fc8-dkd/plda", "fc8-none/plda"],
     ]
     paths = [finished.results / f"metrics/{name}/plda/trials.json" for name in ("fc8-none", "fc8-none-s1")]
     eers = [json.loads(path.read_text())["eer"] for path in paths]
@@ -133,7 +132,7 @@ def test_deleted_artifacts_come_back_with_the_same_bytes(copied):
     before = copied.digests()
     for path in (
         *("data/train/wav.1.ark", "vad/eval/vad.2.ark", "views/train/speakers"),
-        *("targets/xvector/train/logits.1.scp", "students/fc8-dkd/model.safetensors", "embeddings/tdnn-trkd"),
+        *("targets/xvector/train/logits.1.scp", "students/tdnn-trkd/model.safetensors", "embeddings/fc8-heads"),
         *("backends/xvector/plda/plda", "scores/fc8-none/cosine/trials/scores", "report/index.html"),
     ):
         lost = copied.results / path
