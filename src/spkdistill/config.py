@@ -40,10 +40,10 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     experiments.check_size(config)
     check_varied(config, rules)
     check_trials(config)
-    check_targets(config)
     check_values(config)
     check_remote(config)
     experiments.cross(config)
+    check_targets(config)
     check_model_names(config)
     check_foreign(config)
     return config
@@ -248,14 +248,14 @@ def check_targets(config: dict[str, Any]) -> None:
     """
     from spkdistill.distill.parts import KNOWN, is_embedding, is_part
 
-    for section, is_known, known in (
-        ("teachers", is_part, f"{KNOWN}, logits"),
-        ("objectives", is_embedding, KNOWN),
-    ):
-        for name, settings in config[section].items():
+    listed = {f"teachers.{name}": teacher for name, teacher in config["teachers"].items()}
+    learnt = {f"objectives.{name}": objective for name, objective in config["objectives"].items()}
+    learnt |= {f"students.{name}": student["distil"] for name, student in config["students"].items()}
+    for owners, is_known, known in ((listed, is_part, f"{KNOWN}, logits"), (learnt, is_embedding, KNOWN)):
+        for where, settings in owners.items():
             for part in settings.get("targets", []):
                 if not is_known(part):
-                    raise ConfigError(f"{section}.{name}.targets: {part!r} is not known; choose from {known}")
+                    raise ConfigError(f"{where}.targets: {part!r} is not known; choose from {known}")
 
 
 def check_values(config: dict[str, Any]) -> None:

@@ -150,6 +150,10 @@ def test_what_is_varied_is_set_in_the_models_that_have_it_alone():
         ),
         ({"vary": {"layers": [2, "many"]}}, "experiments.one.vary.layers: 'many' is not of type 'integer'"),
         ({"vary": {"mean_norm": [1]}}, "experiments.one.vary.mean_norm: 1 is not of type 'boolean'"),
+        (
+            {"students": ["fc8"], "objectives": ["xvector"], "vary": {"targets": [["layer:0"]]}},
+            "students.fc8-xvector-targetslayer_0.targets: 'layer:0' is not known; choose from xvector, ",
+        ),
         ({"vary": {"layers": 2}}, "experiments.one.vary.layers: 2 is not of type 'array'"),
         ({"seeds": list(range(1000))}, "experiments: 16000 combinations; there may be 10000, leave some out"),
     ],

@@ -132,7 +132,11 @@ def test_deleted_artifacts_come_back_with_the_same_bytes(copied):
     before = copied.digests()
     for path in (
         *("data/train/wav.1.ark", "vad/eval/vad.2.ark", "views/train/speakers"),
-        *("targets/xvector/train/logits.1.scp", "students/tdnn-trkd/model.safetensors", "embeddings/fc8-heads"),
+        *(
+            "targets/xvector/train/logits.1.scp",
+            "students/tdnn-trkd/model.safetensors",
+            "embeddings/fc8-heads",
+        ),
         *("backends/xvector/plda/plda", "scores/fc8-none/cosine/trials/scores", "report/index.html"),
     ):
         lost = copied.results / path

@@ -57,7 +57,7 @@ rule adopt:
     message:
         "Adopting the teacher {wildcards.teacher}"
     shell:
-        "spkdistill adopt --file {input} --settings {params.settings:q} --feature-settings {params.features:q}"
+        "spkdistill adopt --file {input:q} --settings {params.settings:q} --feature-settings {params.features:q}"
         " {params.trust} --threads {threads} --model {output.model} --config {output.config} > {log} 2>&1"
 
 

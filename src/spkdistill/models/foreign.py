@@ -192,6 +192,7 @@ def session_options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
     options.use_deterministic_compute = True
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # as `check_graph` reads it
     options.log_severity_level = 4
     return options
 
