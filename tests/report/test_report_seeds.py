@@ -59,6 +59,27 @@ def test_the_test_of_a_models_group_is_told_for_any_of_its_seeds(run):
     )
 
 
+def test_the_best_student_is_the_best_on_average_over_its_seeds(run):
+    with_seeds(run)
+    report = run.read()
+    students = [group for group in report.groups if report.settings.models[group].role == "student"]
+    means = {}
+    for group in students:
+        systems = [
+            [(name, backend) for name in report.members(group)] for backend in run.settings["backends"]
+        ]
+        means[group] = min(
+            fmean(run.eer(*system, "trials") for system in systems_of) for systems_of in systems
+        )
+    ranked = [report.settings.models[name].group for name in report.ranked("trials", "student")]
+    assert list(dict.fromkeys(ranked)) == sorted(means, key=means.get)
+    best = min(means, key=means.get)
+    (told,) = [line for line in trials_sentences(report, "trials") if line.startswith("Best student, ")]
+    assert told.startswith(f"Best student, {best} (")
+    assert f"{100 * means[best]:.2f} %" in told
+    assert ("mean EER" in told) == (len(report.members(best)) > 1)
+
+
 def member(model, seed, objective, targets, mean_norm, vary) -> dict:
     """A student of an experiment, as the config gives it to the report."""
     made = {"model": model, "group": model, "student": "fc8", "teacher": "xvector", "seed": seed}

@@ -274,9 +274,13 @@ class Report:
         return self.metrics[system.model, system.backend, trials]
 
     def ranked(self, trials: str, role: str) -> list[str]:
-        """The models of a role, by the EER of their best back-end."""
-        names = [name for name, model in self.settings.models.items() if model.role == role]
-        return sorted(names, key=lambda name: self.of(self.best(name, trials), trials).eer.value)
+        """The models of a role, by the mean EER of their group, then by their own, with the best back-end."""
+
+        def eers(name: str) -> tuple[float, float]:
+            group = self.best_of_group(self.settings.models[name].group, trials)
+            return fmean(self.seed_eers(group, trials)), self.of(self.best(name, trials), trials).eer.value
+
+        return sorted((name for name, model in self.settings.models.items() if model.role == role), key=eers)
 
     def leaders(self, trials: str) -> list[str]:
         """The best teacher and the best student, as far as there are any."""

@@ -1,6 +1,7 @@
 """What the numbers say, in sentences: no claim without a test, no difference where there may be none."""
 
 from collections import Counter
+from statistics import fmean
 
 from spkdistill.report.inputs import Comparison, Metrics, Report, System
 from spkdistill.report.numbers import count, percent, points, probability
@@ -46,19 +47,26 @@ def teacher_sentence(report: Report, name: str, trials: str) -> str:
 
 
 def student_sentence(report: Report, name: str, trials: str) -> str:
-    """The best student's size and EER."""
-    system, reduction = report.best(name, trials), report.reduction(name)
+    """The best student's size and EER, a mean where it was trained with several seeds."""
+    group, reduction = report.settings.models[name].group, report.reduction(name)
+    system = report.best_of_group(group, trials)
     size = f"{count(report.costs[name].parameters)} parameters"
     if reduction:
         size += (
             f", {shrinkage(reduction[0])} than the teacher, {shrinkage(reduction[1])} if its head is counted"
         )
-    return f"Best student, {name} ({size}): EER {rate(report.of(system, trials))} with {system.backend}."
+    eers = report.seed_eers(system, trials)
+    if len(eers) == 1:
+        eer = rate(report.of(System(name, system.backend), trials))
+        return f"Best student, {name} ({size}): EER {eer} with {system.backend}."
+    told = f"{percent(fmean(eers))}, {percent(min(eers))} to {percent(max(eers))} with {len(eers)} seeds"
+    return f"Best student, {group} ({size}): mean EER {told}, with {system.backend}."
 
 
 def test_sentences(report: Report, name: str, trials: str) -> list[str]:
     """The paired tests of a student against its teacher and against itself without one."""
-    system, settings = report.best(name, trials), report.settings.models[name]
+    settings = report.settings.models[name]
+    system = System(name, report.best_of_group(settings.group, trials).backend)
     confidence = report.of(system, trials).confidence
     called = f"{settings.group} (mean over its seeds)" if report.several(settings.group) else name
     baselines = (settings.teacher, "its teacher"), (settings.baseline, "the same student without a teacher")
