@@ -180,7 +180,7 @@ def catch(
     while not session.ended():
         todo = [stage for stage in all_jobs if stages(run)[stage] < all_jobs[stage]]
         fewest = min(map(killed.count, todo), default=0)
-        wanted = {stage for stage in todo if killed.count(stage) == fewest and draw.random() < 0.7}
+        wanted = {stage for stage in todo if killed.count(stage) == fewest and draw.random() < 0.9}
         while not session.ended() and any(stages(run)[stage] < all_jobs[stage] for stage in wanted):
             time.sleep(0.2)
             if found := wanted.intersection(map(stage_of, jobs_of(run))):
