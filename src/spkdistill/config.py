@@ -249,9 +249,9 @@ def check_targets(config: dict[str, Any]) -> None:
     from spkdistill.distill.parts import KNOWN, is_embedding, is_part
 
     listed = {f"teachers.{name}": teacher for name, teacher in config["teachers"].items()}
-    learnt = {f"objectives.{name}": objective for name, objective in config["objectives"].items()}
-    learnt |= {f"students.{name}": student["distil"] for name, student in config["students"].items()}
-    for owners, is_known, known in ((listed, is_part, f"{KNOWN}, logits"), (learnt, is_embedding, KNOWN)):
+    regressed = {f"objectives.{name}": objective for name, objective in config["objectives"].items()}
+    regressed |= {f"students.{name}": student["distil"] for name, student in config["students"].items()}
+    for owners, is_known, known in ((listed, is_part, f"{KNOWN}, logits"), (regressed, is_embedding, KNOWN)):
         for where, settings in owners.items():
             for part in settings.get("targets", []):
                 if not is_known(part):
@@ -343,6 +343,8 @@ def check_model_names(config: dict[str, Any]) -> None:
 
 def check_foreign(config: dict[str, Any]) -> None:
     """Raise a ConfigError where a program is not trusted, or more is asked of a file than its embedding."""
+    from spkdistill.distill.parts import learnt
+
     foreign = {name: teacher for name, teacher in config["teachers"].items() if "file" in teacher}
     for name, teacher in foreign.items():
         if not teacher["file"].endswith(".onnx") and not teacher["trust"]:
@@ -351,9 +353,7 @@ def check_foreign(config: dict[str, Any]) -> None:
                 "say `trust: true` if you trust its maker, or use ONNX"
             )
     for name, student in config["students"].items():
-        distil = student["distil"]
-        wanted = {"none": [], "multilevel": distil.get("targets")}.get(distil["objective"], ["logits"])
-        other = [part for part in wanted if part != "xvector"]
+        other = [part for part in learnt(student["distil"]) if part != "xvector"]
         if student["teacher"] in foreign and other:
             raise ConfigError(
                 f"students.{name}: learns from {other[0]}, but the teacher {student['teacher']}, a file, "

@@ -176,8 +176,7 @@ def cores(training):
 
 def targets_of(student):
     """The parts of the cache that a student's objective reads."""
-    distil = config["students"][student]["distil"]
-    return {"none": [], "multilevel": distil.get("targets")}.get(distil["objective"], ["logits"])
+    return learnt(config["students"][student]["distil"])
 
 
 UNITS = ["", "utterances/"]  # folders of the cache: of targets of views, and of whole utterances
@@ -500,13 +499,9 @@ def in_experiment(model, vary):
 
 
 def every_student():
-    """What every student of the run is; what it varies is as the last of its experiments says."""
-    alone = {model: in_experiment(model, []) for model in config["students"]}
-    return [
-        *(
-            alone | {row["model"]: row for name in config["experiments"] for row in experiment_models(name)}
-        ).values()
-    ]
+    """What every student of the run is, with each key that any experiment varies."""
+    varied = dict.fromkeys(key for experiment in config["experiments"].values() for key in experiment["vary"])
+    return [in_experiment(model, varied) for model in config["students"]]
 
 
 def shown_teachers(students):

@@ -179,6 +179,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_feature_settings(parser: argparse.ArgumentParser) -> None:
+    """Add `--feature-settings`, which go with a model."""
+    text = "of the features that it reads, as JSON: kept with the model"
+    parser.add_argument("--feature-settings", required=True, type=parse_settings, metavar="JSON", help=text)
+
+
 def add_trust(parser: argparse.ArgumentParser) -> None:
     """Add `--trust`."""
     text = (

@@ -2,7 +2,7 @@
 
 import argparse
 
-from spkdistill.cli import add_settings, add_trust, at_least, parse_settings, stage
+from spkdistill.cli import add_feature_settings, add_settings, add_trust, at_least, stage
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -17,13 +17,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("adopt", help="make an ONNX or TorchScript file a teacher")
     parser.add_argument("--file", required=True, metavar="FILE", help="*.onnx, or *.pt for TorchScript")
     add_settings(parser)
-    parser.add_argument(
-        "--feature-settings",
-        required=True,
-        type=parse_settings,
-        metavar="JSON",
-        help="of what it reads",
-    )
+    add_feature_settings(parser)
     add_trust(parser)
     parser.add_argument("--threads", default=1, type=at_least(1))
     parser.add_argument("--model", required=True, metavar="FILE", help="the copy to write")

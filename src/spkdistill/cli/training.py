@@ -3,7 +3,7 @@
 import argparse
 from functools import partial
 
-from spkdistill.cli import add_settings, by_name, named_path, parse_settings, stage
+from spkdistill.cli import add_feature_settings, add_settings, by_name, named_path, stage
 
 INPUTS = "views", "speakers", "features"
 OUTPUTS = "model", "config", "log"
@@ -14,13 +14,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("train", help="train a teacher, or a student on a teacher's cached targets")
     parser.add_argument("--name", required=True, help="of the model, for seeds and messages")
     add_settings(parser)
-    parser.add_argument(
-        "--feature-settings",
-        required=True,
-        type=parse_settings,
-        metavar="JSON",
-        help="to keep with the model",
-    )
+    add_feature_settings(parser)
     add_inputs(parser)
     parser.add_argument(
         "--targets",

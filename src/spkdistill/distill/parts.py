@@ -1,6 +1,8 @@
 """The parts of a teacher's cache by name; without torch, which neither checking nor planning needs."""
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 AGGREGATED = ("sp_aggr", "lde_aggr")
 PARTS = ("xvector", "narrow_bn", "wide_bn", *AGGREGATED, "logits")
@@ -22,6 +24,11 @@ def layer_of(part: str) -> int | None:
     """N of `layer:N`, from 1; None for the other parts."""
     found = LAYER.fullmatch(part)
     return int(found[1]) if found else None
+
+
+def learnt(distil: Mapping[str, Any]) -> Sequence[str]:
+    """The parts that a student of these `distil` settings learns from."""
+    return {"none": [], "multilevel": distil.get("targets")}.get(distil["objective"], ["logits"])
 
 
 def file_name(part: str) -> str:
