@@ -20,8 +20,9 @@ from spkdistill.report import tables
 from spkdistill.report.backends import backends
 from spkdistill.report.calibration import calibration
 from spkdistill.report.conditions import conditions
+from spkdistill.report.contents import BackendSettings
 from spkdistill.report.histograms import bayes_lines, draw_scores
-from spkdistill.report.inputs import BackendSettings, read_report
+from spkdistill.report.inputs import read_report
 from spkdistill.report.numbers import count, probability
 from spkdistill.report.page import write_page
 from spkdistill.report.plots import PLAIN, det_plots, size_scatter, spread

@@ -7,10 +7,7 @@ from html import unescape
 import pytest
 from matplotlib.figure import Figure
 
-from spkdistill.report.experiment_plots import alike, apart, draw_setting, draw_sizes, setting_of
-from spkdistill.report.experiment_rows import backend_of, rows
-from spkdistill.report.experiments import experiments, sentences
-from spkdistill.report.inputs import (
+from spkdistill.report.contents import (
     BackendSettings,
     Comparison,
     Cost,
@@ -22,6 +19,9 @@ from spkdistill.report.inputs import (
     ReportSettings,
     System,
 )
+from spkdistill.report.experiment_plots import alike, apart, draw_setting, draw_sizes, setting_of
+from spkdistill.report.experiment_rows import backend_of, rows
+from spkdistill.report.experiments import experiments, sentences
 
 TEACHER = 0.08  # its EER
 STUDENTS = {  # group: targets, parameters, EER of each seed, difference to `fc8-none`, p, Holm p

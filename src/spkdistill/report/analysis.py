@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
+from spkdistill.report.contents import Analysis, Pair, Part, Report
 from spkdistill.report.html import Markup, cell, details, element, figure, heading, join, number, table
-from spkdistill.report.inputs import Analysis, Pair, Part, Report
 from spkdistill.report.numbers import percent, unbroken
 from spkdistill.report.plots import INK, PALETTE, STYLE, WIDTH, grid, svg
 

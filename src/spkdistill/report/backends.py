@@ -3,8 +3,8 @@
 from collections import Counter
 from statistics import fmean
 
+from spkdistill.report.contents import BackendSettings, Comparison, Report
 from spkdistill.report.html import Markup, cell, details, element, heading, join, number, table
-from spkdistill.report.inputs import BackendSettings, Comparison, Report
 from spkdistill.report.numbers import points
 from spkdistill.report.sentences import HIGHER, LOWER, NO_DIFFERENCE, SIGNIFICANT, verdict
 from spkdistill.report.tables import BREAK, comparison_table, scale_of

@@ -2,9 +2,9 @@
 
 from functools import partial
 
+from spkdistill.report.contents import Report, System
 from spkdistill.report.histograms import score_histograms
 from spkdistill.report.html import Markup, cell, element, figure, heading, join, number, table
-from spkdistill.report.inputs import Report, System
 from spkdistill.report.summary import shared_priors
 from spkdistill.report.tables import BREAK, SORTABLE, leaders_first, model_cell
 

@@ -3,8 +3,8 @@
 import re
 from functools import partial
 
+from spkdistill.report.contents import Condition, Metrics, Report
 from spkdistill.report.html import Markup, cell, element, heading, join, number, table
-from spkdistill.report.inputs import Condition, Metrics, Report
 from spkdistill.report.summary import shared_priors
 from spkdistill.report.tables import BREAK, SORTABLE, leaders_first, model_cell
 

@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from spkdistill.report.conditions import by_number
+from spkdistill.report.contents import ExperimentModel
 from spkdistill.report.experiment_rows import Row, differing, learns, spelt, varied
 from spkdistill.report.html import Markup
-from spkdistill.report.inputs import ExperimentModel
 from spkdistill.report.numbers import count
 from spkdistill.report.plots import (
     DASHES,

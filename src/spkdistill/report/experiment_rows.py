@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from spkdistill.report.inputs import Comparison, ExperimentModel, Interval, Report, System, reductions
+from spkdistill.report.contents import Comparison, ExperimentModel, Interval, Report, System, reductions
 from spkdistill.report.summary import shared_priors
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
+from spkdistill.report.contents import Comparison, Report
 from spkdistill.report.experiment_plots import plot, setting_of
 from spkdistill.report.experiment_rows import Row, Setting, backend_of, differing, learns, rows, spelt
 from spkdistill.report.html import Markup, cell, element, figure, heading, join, number, table
-from spkdistill.report.inputs import Comparison, Report
 from spkdistill.report.numbers import count, percent, points, probability, unbroken
 from spkdistill.report.plots import PALETTE, PLAIN, TEACHER
 from spkdistill.report.sentences import SIGNIFICANT

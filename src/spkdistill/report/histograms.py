@@ -8,8 +8,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from scipy.special import logit
 
+from spkdistill.report.contents import Report
 from spkdistill.report.html import Markup
-from spkdistill.report.inputs import Report
 from spkdistill.report.plots import DASHES, INK, PALETTE, STYLE, grid, svg
 from spkdistill.report.summary import shared_priors
 

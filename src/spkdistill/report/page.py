@@ -11,9 +11,9 @@ from spkdistill.report.analysis import analysis
 from spkdistill.report.backends import backends
 from spkdistill.report.calibration import calibration
 from spkdistill.report.conditions import conditions
+from spkdistill.report.contents import Report
 from spkdistill.report.experiments import experiments
 from spkdistill.report.html import Markup, details, element, figure, join
-from spkdistill.report.inputs import Report
 from spkdistill.report.numbers import unbroken
 from spkdistill.report.sentences import caveat, run_sentence, trials_sentences
 from spkdistill.report.style import SCRIPT, STYLE

@@ -17,8 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from scipy.special import ndtri
 
+from spkdistill.report.contents import Report
 from spkdistill.report.html import Markup, escape
-from spkdistill.report.inputs import Report
 from spkdistill.report.numbers import count
 
 TEACHER, PLAIN, RULE, INK = "#111111", "#7a7a7a", "#d9d9d9", "#333333"

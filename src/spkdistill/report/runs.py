@@ -9,14 +9,8 @@ from typing import Any
 
 from spkdistill.errors import ConfigError
 from spkdistill.files import read_json, write_tsv
-from spkdistill.report.inputs import (
-    ExperimentModel,
-    Metrics,
-    check_names,
-    read_cost,
-    read_metrics,
-    reductions,
-)
+from spkdistill.report.contents import ExperimentModel, Metrics, reductions
+from spkdistill.report.inputs import check_names, read_cost, read_metrics
 from spkdistill.settings import build
 
 COLUMNS = [

@@ -3,7 +3,7 @@
 from collections import Counter
 from statistics import fmean
 
-from spkdistill.report.inputs import Comparison, Metrics, Report, System
+from spkdistill.report.contents import Comparison, Metrics, Report, System
 from spkdistill.report.numbers import count, percent, points, probability
 
 SIGNIFICANT = 0.05

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from spkdistill.errors import DataError
 from spkdistill.files import read_text, read_tsv, write_tsv
+from spkdistill.report.contents import Report
 from spkdistill.report.fields import number_of
-from spkdistill.report.inputs import Report
 from spkdistill.report.numbers import count, percent
 
 COLUMNS = [

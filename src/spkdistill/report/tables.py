@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from spkdistill.report.contents import ROLES, Comparison, Interval, Report, System
 from spkdistill.report.html import Markup, cell, details, element, heading, join, number, table
-from spkdistill.report.inputs import ROLES, Comparison, Interval, Report, System
 from spkdistill.report.numbers import count, percent, points, probability
 from spkdistill.report.plots import PLAIN, colours
 from spkdistill.report.sentences import SIGNIFICANT, verdict
