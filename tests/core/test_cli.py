@@ -1,5 +1,7 @@
 """What a person sees when the machine, not the data, says no."""
 
+import io
+import json
 import re
 import subprocess
 import sys
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from spkdistill import arks
-from spkdistill.cli import main
+from spkdistill.cli import main, parse_settings
 
 
 @pytest.mark.parametrize(
@@ -70,3 +72,9 @@ raise SystemExit(cli.main())
     said = stage.communicate()[1]
     assert (stage.returncode, said) == (1, "spkdistill: error: stopped by SIGTERM\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_too_long_for_an_argument_are_read_from_standard_input(monkeypatch):
+    settings = {"models": ["m" * 100] * 2000}
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(settings)))
+    assert parse_settings("-") == settings

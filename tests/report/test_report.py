@@ -116,9 +116,8 @@ class Run:
         parameters = TEACHER_PARAMETERS if name == "xvector" else STUDENTS[name][3]
         with_head = TEACHER_WITH_HEAD if name == "xvector" else parameters + 512 * 7323
         cost = {"parameters": parameters, "parameters_with_head": with_head, "embedding_dim": 512}
-        write_json(
-            self.models[name], {"cost": {**cost, "macs_per_second": parameters * 91}, "features": "mfcc"}
-        )
+        cost |= {"bytes": 4 * parameters, "macs_per_second": parameters * 91}
+        write_json(self.models[name], {"cost": cost, "features": "mfcc"})
 
     def write_metrics(self, name: str, backend: str, trials: str) -> None:
         """Metrics of two Gaussians of unit variance, whose EER, DET curve and histogram have closed forms."""
@@ -203,7 +202,8 @@ class Run:
 def model(role, arch, objective, targets, teacher, group, baseline):
     """The settings of one model."""
     keys = ("role", "arch", "objective", "targets", "teacher", "group", "baseline")
-    return dict(zip(keys, (role, arch, objective, targets, teacher, group, baseline), strict=True))
+    how = {"targets_of": "utterance", "form": "heads"} if targets else {"targets_of": None, "form": None}
+    return how | dict(zip(keys, (role, arch, objective, targets, teacher, group, baseline), strict=True))
 
 
 def backend(kind, norm=None, systems=(), calibrated_on=None, adapted_to=None):
@@ -522,6 +522,13 @@ def test_log_columns_are_drawn_by_kind(page):
     assert "tdnn-trkd: confusion_size" in page
     assert "By epoch: loss, classification, tmkd, cfkd" in page
     assert "learning_rate" not in "".join(re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL))
+
+
+def test_the_table_of_models_says_how_targets_are_learnt_and_the_size_of_the_file(run):
+    shown = str(tables.models(run.read()))
+    targets, size = STUDENTS["fc8-wide"][1], count(4 * STUDENTS["fc8-wide"][3])
+    assert f"<td>{' + '.join(targets)}, a head each, of the utterance</td>" in shown
+    assert f">{size}</td>" in shown
 
 
 def test_a_run_of_one_model_without_tests_or_logs_has_a_report(run, tmp_path):

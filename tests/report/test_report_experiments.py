@@ -48,21 +48,23 @@ def made(
 ) -> Report:
     """A run of one teacher and the experiment `main`; `vary` gives the varied settings by group."""
     names = names or {}
-    models = {"big": ModelSettings("teacher", "xvector", None, (), None, "big", None)}
+    models = {"big": ModelSettings("teacher", "xvector", None, (), None, None, None, "big", None)}
     measured = {("big", backend, "trials"): metrics(teacher_eer) for backend in backends}
-    costs, places, tests = {"big": Cost(1_000_000, 1_250_000, 1e8, 192)}, [], []
+    costs, places, tests = {"big": Cost(1_000_000, 1_250_000, 4_000_000, 1e8, 192)}, [], []
     for group, (targets, parameters, eers, test) in students.items():
         objective = "multilevel" if targets else "none"
         baseline = "fc8-none" if test else None
         for seed, eer in enumerate(eers):
             name = f"{group}-s{seed}" if seed else group
-            models[name] = ModelSettings("student", "fc8", objective, tuple(targets), "big", group, baseline)
-            costs[name] = Cost(parameters, parameters, 1e7, 192)
+            targets_of, form = ("view", "concat") if targets else (None, None)
+            how = objective, tuple(targets), targets_of, form
+            models[name] = ModelSettings("student", "fc8", *how, "big", group, baseline)
+            costs[name] = Cost(parameters, parameters, 4 * parameters, 1e7, 192)
             measured |= {(name, backend, "trials"): metrics(eer) for backend in backends}
             measured[name, backends[0], "trials"] = metrics(0.5 if len(backends) > 1 else eer)
-            mean_norm, form = (True, "concat") if targets else (None, None)
             of_group = (vary or {}).get(group, {})
-            settings = (objective, tuple(targets), of_group.get("mean_norm", mean_norm), form, of_group)
+            mean_norm = of_group.get("mean_norm", True if targets else None)
+            settings = objective, tuple(targets), mean_norm, targets_of, form, of_group
             places.append(ExperimentModel(name, group, names.get(group, "fc8"), "big", seed, *settings))
         if test:
             systems = System(group, backends[-1]), System("fc8-none", backends[-1])

@@ -87,7 +87,8 @@ def member(model, seed, objective, targets, mean_norm, vary) -> dict:
         "objective": objective,
         "targets": targets,
         "mean_norm": mean_norm,
-        "form": None,
+        "targets_of": "utterance" if targets else None,
+        "form": "heads" if targets else None,
         "vary": vary,
     }
 
@@ -117,6 +118,8 @@ def test_a_table_of_runs_has_a_row_for_each_system_of_its_models(run):
         "layers=8 kernels=[3, 1]",
     )
     assert (none["targets"], none["mean_norm"], none["seed"], none["vary"]) == ("", "", "4", "")
+    assert (wide["targets_of"], wide["form"]) == ("utterance", "heads")
+    assert (none["targets_of"], none["form"], none["bytes"]) == ("", "", str(4 * int(none["parameters"])))
     small = STUDENTS["fc8-wide"][3]
     assert float(wide["reduction"]) == pytest.approx(1 - small / TEACHER_PARAMETERS, abs=1e-6)
     assert float(wide["reduction_with_head"]) == pytest.approx(1 - small / TEACHER_WITH_HEAD, abs=1e-6)

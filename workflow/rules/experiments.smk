@@ -21,11 +21,11 @@ rule experiment:
     message:
         "Writing the table of the experiment {wildcards.experiment}"
     shell:
-        "spkdistill runs --settings {params.settings:q} --metrics {params.metrics} --model {params.models}"
-        " --output {output} > {log} 2>&1"
+        "spkdistill runs --settings - --metrics {params.metrics} --model {params.models} --output {output}"
+        " > {log} 2>&1 <<< {params.settings:q}"
 
 
-rule runs:
+use rule experiment as runs with:
     input:
         metrics=runs_metrics(every_student()),
         models=runs_configs(every_student()),
@@ -33,8 +33,6 @@ rule runs:
         of_run("results/{run}/report/runs.tsv"),
     log:
         *of_run("results/{run}/logs/runs.log"),
-    conda:
-        "../../envs/spkdistill.yaml"
     params:
         settings=runs_settings(every_student()),
         metrics=lambda w, input: by_system(input.metrics),
@@ -42,9 +40,6 @@ rule runs:
         code=stage_code("runs"),
     message:
         "Writing the table of all models"
-    shell:
-        "spkdistill runs --settings {params.settings:q} --metrics {params.metrics} --model {params.models}"
-        " --output {output} > {log} 2>&1"
 
 
 rule experiments:

@@ -462,6 +462,8 @@ def report_settings():
             "arch": Path(model["file"]).name if "file" in model else model["model"]["arch"],
             "objective": model.get("distil", {}).get("objective"),
             "targets": model.get("distil", {}).get("targets", []),
+            "targets_of": model.get("distil", {}).get("targets_of"),
+            "form": model.get("distil", {}).get("form"),
             "teacher": model.get("teacher"),
             "group": group_of(name),
             "baseline": baseline(name) if name in config["students"] else None,
@@ -492,8 +494,7 @@ def in_experiment(model, vary):
         **{key: settings[key] for key in ("group", "student", "teacher", "seed")},
         "objective": distil["objective"],
         "targets": targets_of(model),
-        "mean_norm": distil.get("mean_norm"),
-        "form": distil.get("form"),
+        **{key: distil.get(key) for key in ("mean_norm", "targets_of", "form")},
         "vary": {key: own[key] for key in vary if key in own},
     }
 

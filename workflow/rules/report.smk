@@ -36,6 +36,7 @@ rule report:
     message:
         "Writing the report"
     shell:
-        "spkdistill report --settings {params.settings:q} --metrics {params.metrics} --paired {input.paired}"
+        "spkdistill report --settings - --metrics {params.metrics} --paired {input.paired}"
         " --model {params.models} --log {params.logs} --rejected {params.rejected} --manifest {params.manifests}"
         " --analysis {params.analyses} --html {output.html} --summary {output.summary} > {log} 2>&1"
+        " <<< {params.settings:q}"

@@ -174,9 +174,8 @@ def all_paths(options: argparse.Namespace, names: Sequence[Paths]) -> list[Path]
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add `--settings`, the part of the config that a stage depends on, as JSON."""
-    parser.add_argument(
-        "--settings", required=True, type=parse_settings, metavar="JSON", help="settings, as JSON"
-    )
+    text = "settings, as JSON; - reads them from standard input"
+    parser.add_argument("--settings", required=True, type=parse_settings, metavar="JSON", help=text)
 
 
 def add_feature_settings(parser: argparse.ArgumentParser) -> None:
@@ -242,9 +241,9 @@ def number(text: str) -> float:
 
 
 def parse_settings(text: str) -> dict:
-    """The JSON object of a `--settings` argument."""
+    """The JSON object of a `--settings` argument, or on standard input for "-"."""
     try:
-        settings = json.loads(text)
+        settings = json.loads(sys.stdin.read() if text == "-" else text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"--settings: not valid JSON ({error.msg} at character {error.pos})") from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; nesting

@@ -22,6 +22,8 @@ class ModelSettings:
     arch: str
     objective: str | None
     targets: tuple[str, ...]
+    targets_of: str | None  # "view" or "utterance"; None, as `form`, where the objective has no such setting
+    form: str | None
     teacher: str | None
     group: str
     baseline: str | None
@@ -38,7 +40,8 @@ class ExperimentModel:
     seed: int
     objective: str
     targets: tuple[str, ...]
-    mean_norm: bool | None  # None, as `form`, where the objective has no such setting
+    mean_norm: bool | None  # None, as the next two, where the objective has no such setting
+    targets_of: str | None
     form: str | None
     vary: dict[str, Any]
 
@@ -131,10 +134,11 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Cost:
-    """A model's parameters, multiply-accumulates for a second of speech, and embedding dimension."""
+    """A model's parameters, bytes of its file, multiply-accumulates for a second of speech, embedding dim."""
 
     parameters: int
     parameters_with_head: int
+    bytes: int
     macs_per_second: float
     embedding_dim: int
 

@@ -86,10 +86,11 @@ def differing(places: Sequence[ExperimentModel]) -> dict[str, Setting]:
         "Teacher": lambda place: place.teacher,
         "Learns": learns,
         "Form": lambda place: place.form,
+        "Targets of": lambda place: place.targets_of,
         "Mean norm.": lambda place: place.mean_norm,
     }
     for key in varied(places):
-        if key not in ("targets", "form", "mean_norm"):  # which are there by other names
+        if key not in ("targets", "form", "targets_of", "mean_norm"):  # which are there by other names
             settings[key] = lambda place, key=key: place.vary.get(key)
     return {
         name: setting

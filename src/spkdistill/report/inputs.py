@@ -218,7 +218,8 @@ def read_cost(config: Any, path: Path) -> Cost:
     cost = take(config, "cost", dict, path)
     where = f"{path}:cost"
     counts = {
-        key: take(cost, key, int, where) for key in ("parameters", "parameters_with_head", "embedding_dim")
+        key: take(cost, key, int, where)
+        for key in ("parameters", "parameters_with_head", "bytes", "embedding_dim")
     }
     for key, count in counts.items():
         if count < 1:

@@ -16,7 +16,8 @@ from spkdistill.settings import build
 COLUMNS = [
     *("teacher", "student", "targets", "mean_norm", "seed", "backend", "trials"),
     *("parameters", "reduction", "eer", "eer_low", "eer_high", "min_dcf"),  # at the first of p_targets
-    *("reduction_with_head", "model", "group", "objective", "form", "vary"),
+    *("reduction_with_head", "bytes", "macs_per_second"),
+    *("model", "group", "objective", "form", "targets_of", "vary"),
 ]
 
 
@@ -55,7 +56,8 @@ def write_runs(
         fields = (
             of_model[name] | rates(read_metrics(metrics[system])) | {"backend": backend, "trials": trials}
         )
-        fields["parameters"] = costs[name].parameters
+        fields |= {key: getattr(costs[name], key) for key in ("parameters", "bytes")}
+        fields["macs_per_second"] = f"{costs[name].macs_per_second:.0f}"
         if fields["student"]:
             smaller = reductions(costs[name], costs[fields["teacher"]])
             fields["reduction"], fields["reduction_with_head"] = (f"{share:.6f}" for share in smaller)
@@ -78,6 +80,7 @@ def student_fields(student: ExperimentModel) -> dict[str, Any]:
         "targets": "+".join(student.targets),
         "mean_norm": "" if student.mean_norm is None else json.dumps(student.mean_norm),
         "form": student.form or "",
+        "targets_of": student.targets_of or "",
         "vary": " ".join(f"{key}={json.dumps(value)}" for key, value in student.vary.items()),
     }
 

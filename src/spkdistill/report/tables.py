@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from spkdistill.report.contents import ROLES, Comparison, Interval, Report, System
+from spkdistill.report.contents import ROLES, Comparison, Interval, ModelSettings, Report, System
 from spkdistill.report.html import Markup, cell, details, element, heading, join, number, table
 from spkdistill.report.numbers import count, percent, points, probability
 from spkdistill.report.plots import PLAIN, colours
@@ -265,6 +265,7 @@ def models(report: Report) -> Markup:
         *(heading(text) for text in ("Model", "Architecture", "Objective", "Targets", "Teacher")),
         heading("Params", "parameters without the classification head", "number"),
         heading("with head", "parameters with the classification head of its training", "number"),
+        heading("Bytes", "of its file: float32 weights, and statistics of batch normalisation", "number"),
         heading("MACs/s", "multiply-accumulates for a second of speech", "number"),
         heading("Embedding", "dimension", "number"),
         *REDUCTIONS,
@@ -283,13 +284,21 @@ def model_row(report: Report, name: str) -> Markup:
     return element(
         "tr",
         *(model_cell(report, name), cell(model.arch), cell(method(report, name))),
-        *(cell(" + ".join(model.targets)), cell(model.teacher or "")),
+        *(cell(targets(model)), cell(model.teacher or "")),
         number(f"{cost.parameters:,}", cost.parameters),
         number(f"{cost.parameters_with_head:,}", cost.parameters_with_head),
+        number(count(cost.bytes), cost.bytes),
         number(count(cost.macs_per_second), cost.macs_per_second),
         number(cost.embedding_dim, cost.embedding_dim),
         *reduction_cells(report, name),
     )
+
+
+def targets(model: ModelSettings) -> str:
+    """The embeddings that a student regresses, and what is not the plain way to."""
+    forms = [", a head each"] if model.form == "heads" else []
+    forms += [", of the utterance"] if model.targets_of == "utterance" else []
+    return "".join([" + ".join(model.targets), *forms])
 
 
 def data(report: Report) -> Markup:
