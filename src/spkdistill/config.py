@@ -37,7 +37,7 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     check_against(config, rules)
     share_cmn(config)
     check_names(config)
-    experiments.check_size(config)
+    experiments.check_number(config)
     check_varied(config, rules)
     check_trials(config)
     check_values(config)

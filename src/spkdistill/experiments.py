@@ -34,7 +34,7 @@ def cross(config: dict[str, Any]) -> None:
     config["students"] = students
 
 
-def check_size(config: dict[str, Any]) -> None:
+def check_number(config: dict[str, Any]) -> None:
     """Raise a ConfigError for experiments of more models than anyone can train."""
     size = sum(combined(config, experiment) for experiment in config["experiments"].values())
     if size > MOST_MODELS:
@@ -88,9 +88,9 @@ def combinations(config: dict[str, Any], experiment: dict[str, Any]) -> Iterator
 def changed(settings: Mapping[str, Any], varied: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """What of `varied` is new to the settings, as parts of a name, and the settings with it."""
     new = {key: value for key, value in varied.items() if key in settings and value != settings[key]}
-    return [key + spelt(value) for key, value in new.items()], {**settings, **new}
+    return [key + written(value) for key, value in new.items()], {**settings, **new}
 
 
-def spelt(value: Any) -> str:
+def written(value: Any) -> str:
     """A setting as it stands in the name of a model: [5, 3] is 5_3."""
     return re.sub(r"[^A-Za-z0-9.-]+", "_", json.dumps(value)).strip("_")

@@ -143,7 +143,8 @@ def test_ridge_errors_are_those_of_predictions_on_held_out_vectors():
     y += x[:, :3] * 0.4
     train, test = slice(0, 35), slice(35, 50)
     axes = principal_axes(x[train].T @ x[train])
-    found = ridge_errors(axes, x[train].T @ y[train], x[test].T @ x[test], x[test].T @ y[test])
+    within = axes.vectors.T @ x[test].T @ x[test] @ axes.vectors
+    found = ridge_errors(axes, within, x[train].T @ y[train], x[test].T @ y[test])
     mean_variance = np.trace(x[train].T @ x[train]) / 8
     for ridge, error in zip(RIDGES, found, strict=True):
         weights = np.linalg.solve(

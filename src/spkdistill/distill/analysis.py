@@ -3,7 +3,8 @@
 All is computed in float64 from sums over the views, read once after their means; memory is that of FOLDS + 3
 matrices (D, D), D the size of all parts together. Parts are taken as they were dumped, less their means; CKA
 and R^2 weigh directions by their variance, canonical correlations do not. Held-out figures are of speakers
-that a fit has not seen, and leave offsets between the folds aside. Logits are a function of `xvector` with a
+that a fit has not seen, and leave offsets between the folds aside; the ridge alone is chosen on them, which
+favours R^2 a little. Logits are a function of `xvector` with a
 dimension for each speaker, and are not analysed.
 """
 
@@ -60,7 +61,7 @@ class HeldOut(NamedTuple):
     """Figures of each two parts from speakers that were not fitted: row x, column y."""
 
     correlation: np.ndarray  # (parts, parts), the mean canonical correlation
-    r2: np.ndarray  # (parts, parts), of y predicted from x
+    r2: np.ndarray  # (parts, parts), of y predicted from x; nothing where they are the same
 
 
 def analyse(views_path: str | Path, scps: Mapping[str, str | Path], output: str | Path) -> None:
@@ -200,9 +201,12 @@ def judged(folds: list[Moments], places: list[slice]) -> HeldOut:
         own = [test.scatter(place, place) for place in places]
         scatters += [np.trace(scatter) for scatter in own]
         for x in parts:
+            within = axes[x].vectors.T @ own[x] @ axes[x].vectors
             for y in parts:
+                if x == y:
+                    continue
                 cross, test_cross = (moments.scatter(places[x], places[y]) for moments in (train, test))
-                errors[x, y] += ridge_errors(axes[x], cross, own[x], test_cross)
+                errors[x, y] += ridge_errors(axes[x], within, cross, test_cross)
                 if x < y:
                     variates = canonical_variates(axes[x], axes[y], cross)
                     found = mean_correlation(*variates, own[x], own[y], test_cross)
@@ -216,14 +220,14 @@ def principal_axes(scatter: np.ndarray) -> Axes:
     return Axes(np.maximum(values[::-1], 0), vectors[:, ::-1])
 
 
-def ridge_errors(axes: Axes, cross: np.ndarray, test_own: np.ndarray, test_cross: np.ndarray) -> np.ndarray:
+def ridge_errors(axes: Axes, within: np.ndarray, cross: np.ndarray, test_cross: np.ndarray) -> np.ndarray:
     """The squared error of y predicted from x, less the scatter of y, on held-out views: one for each ridge.
 
-    With the scatters S of the fit and T of the held-out views, and S_xx = V diag(l) V':
+    With the scatters S of the fit and T of the held-out views, S_xx = V diag(l) V' and `within` V'T_xx V:
     W = V diag(1 / (l + ridge)) V'S_xy, and the error is tr W'T_xx W - 2 tr W'T_xy + tr T_yy.
     """
     fitted, wanted = axes.vectors.T @ cross, axes.vectors.T @ test_cross
-    quadratic = (axes.vectors.T @ test_own @ axes.vectors) * (fitted @ fitted.T)
+    quadratic = within * (fitted @ fitted.T)
     linear = (fitted * wanted).sum(axis=1)
     weights = 1 / (axes.values + axes.values.mean() * RIDGES[:, None])  # (ridges, dim)
     return ((weights @ quadratic) * weights).sum(axis=1) - 2 * weights @ linear

@@ -20,8 +20,8 @@ NOTES = (
     "CKA is linear, from the unbiased estimate of HSIC: 1 for the same up to rotation and scale, near 0 for "
     "unrelated targets. The canonical correlation is the mean over the pairs of directions that hold 99 % of "
     "either variance. R² is the share of a target's variance that a ridge regression predicts from another. "
-    "Correlation and R² are of speakers that were not fitted. A target that another one predicts is "
-    "redundant beside it, one that none predicts complements them.",
+    "Correlation and R² are of speakers that were not fitted, but the ridge was chosen on them. A target "
+    "that another one predicts is redundant beside it, one that none predicts complements them.",
 )
 CAPTION = "Each two targets of {}. R² is that of the row's target, predicted from the column's."
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", PALETTE[0]])
