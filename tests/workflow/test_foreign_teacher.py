@@ -39,12 +39,20 @@ def write_network(run: Run) -> None:
     (run.directory / "resnet34.onnx").write_bytes(model.SerializeToString())
 
 
-def test_a_file_is_adopted_where_others_are_trained(run):
+def test_a_file_is_adopted_where_others_are_trained_and_a_student_learns_from_it(run):
     planned = run.planned()
     assert planned["adopt"] == 1
     assert planned["dump_part"] == 2 * run.config()["shards"]  # of views and of whole utterances
     assert not planned.keys() & {"teacher", "aggregators", "dump"}
     assert planned["student"] == 2
+    run.finish("results/tiny/students/fc8-whole/config.json")
+    student = json.loads((run.results / "students/fc8-whole/config.json").read_text())
+    assert student["model"]["embedding"] == 4  # that of the file's network
+    utterances = {
+        row.split()[1] for row in (run.results / "views/train/views.tsv").read_text().splitlines()[1:]
+    }
+    cached = (run.results / "targets/wespeaker/train/utterances/xvector.scp").read_text().splitlines()
+    assert {line.split()[0] for line in cached} == utterances
 
 
 def test_a_file_that_changed_is_adopted_anew_or_refused_in_one_line(run):
