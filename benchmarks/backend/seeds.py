@@ -81,7 +81,7 @@ def with_deviates(systems: int) -> Callable[..., np.ndarray]:
     """What `spkdistill paired` does with a table of so many systems."""
 
     def method(values: np.ndarray, resampled: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        places = [list(range(SEEDS * system, SEEDS * (system + 1))) for system in range(systems)]
+        places = [[range(SEEDS * system, SEEDS * (system + 1))] for system in range(systems)]
         pairs = [(places[0], other) for other in places[1:]]
         rates = values.reshape(-1, 1), resampled.reshape(SAMPLES, -1, 1)
         errors, freedom = training_errors(*rates, pairs, shared=False)

@@ -1,6 +1,7 @@
 """Paired tests of systems with several seeds: against loops over resamples and seeds, and textbook tests."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def paired(folder, *pairs, options=()) -> list[dict[str, str]]:
     settings = {"bootstrap_samples": 1, "paired_samples": SAMPLES, "confidence": 0.9}
     settings |= {"p_targets": [0.05], "conditions": [], "duration_edges": []}
     named = [
-        "=".join((each, ",".join(str(folder / file) for file in each.split(","))))
+        "=".join((each, re.sub(r"\w+", lambda file: str(folder / file[0]), each)))
         for pair in pairs
         for each in pair
     ]
@@ -124,14 +125,30 @@ def p_values(values, pairs, shared, samples=200_000) -> list[float]:
 def test_where_speakers_add_nothing_the_test_is_students():
     a, b, c = [1.0, 1.3, 1.1], [1.5, 1.4, 1.9], [1.2, 1.7]
     values = np.array([*a, *b, *c])
-    (p,) = p_values(values, [([0, 1, 2], [3, 4, 5])], shared=False)
+    (p,) = p_values(values, [([[0, 1, 2]], [[3, 4, 5]])], shared=False)
     assert p == pytest.approx(stats.ttest_ind(a, b).pvalue, rel=0.03)
-    (p,) = p_values(values, [([0, 1, 2], [3, 4, 5])], shared=True)
+    (p,) = p_values(values, [([[0, 1, 2]], [[3, 4, 5]])], shared=True)
     assert p == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=0.03)
-    p, _ = p_values(values, [([0, 1, 2], [3, 4, 5]), ([0, 1, 2], [6, 7])], shared=False)
+    p, _ = p_values(values, [([[0, 1, 2]], [[3, 4, 5]]), ([[0, 1, 2]], [[6, 7]])], shared=False)
     pooled = (2 * np.var(a, ddof=1) + 2 * np.var(b, ddof=1) + np.var(c, ddof=1)) / 5
     statistic = (np.mean(a) - np.mean(b)) / np.sqrt(pooled * 2 / 3)
     assert p == pytest.approx(2 * stats.t.sf(abs(statistic), 5), rel=0.03)
+
+
+def test_a_system_of_several_students_is_the_mean_over_them_with_the_variance_within_each(tmp_path, scores):
+    values = np.array([1.0, 1.3, 1.1, 3.2, 3.0, 1.5, 1.4, 1.9, 3.3, 3.0])
+    one, other = [[0, 1, 2], [3, 4]], [[5, 6, 7], [8, 9]]
+    within = sum(np.sum((values[seeds] - values[seeds].mean()) ** 2) for seeds in [*one, *other]) / 6
+    difference = np.mean([values[seeds].mean() for seeds in one]) - np.mean(
+        [values[seeds].mean() for seeds in other]
+    )
+    statistic = difference / np.sqrt(within * 2 * (1 / 3 + 1 / 2) / 4)
+    (p,) = p_values(values, [(one, other)], shared=False)
+    assert p == pytest.approx(2 * stats.t.sf(abs(statistic), 6), rel=0.03)
+    (row,) = paired(tmp_path, ("a1,a2+b1", "a3+b2"))
+    on_all = {name: eer(ScoredTrials(of_file, TARGET).count()) for name, of_file in scores.items()}
+    assert float(row["eer_system"]) == pytest.approx((on_all["a1"] + on_all["a2"]) / 4 + on_all["b1"] / 2)
+    assert float(row["eer_baseline"]) == pytest.approx((on_all["a3"] + on_all["b2"]) / 2)
 
 
 @pytest.mark.parametrize("of_seeds", [0.0, 0.3, 1.0])
@@ -142,8 +159,8 @@ def test_equal_systems_differ_as_rarely_as_the_level_says_and_unequal_ones_are_t
     """
     rng = np.random.default_rng(1)
     systems, seeds, speakers, samples, runs = 5, 3, 30, 200, 300
-    pairs = [([0, 1, 2], [3, 4, 5])]
-    others = [(list(range(3 * one, 3 * one + 3)), [0, 1, 2]) for one in range(2, systems)]
+    pairs = [([[0, 1, 2]], [[3, 4, 5]])]
+    others = [([range(3 * one, 3 * one + 3)], [[0, 1, 2]]) for one in range(2, systems)]
     found = {0.0: 0, 3.0: 0}
     for _ in range(runs):
         of_system = rng.normal(size=(systems, 1, speakers)) * speakers**0.5 * 0.5

@@ -30,8 +30,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         action="append",
         nargs=2,
         type=named_scores,
-        metavar=("SYSTEM=SCORES[,SCORES...]", "BASELINE=SCORES[,SCORES...]"),
-        help="two systems to compare, each with a score file for every seed; a row of the table",
+        metavar=("SYSTEM=SCORES[,SCORES...][+SCORES...]", "BASELINE=SCORES..."),
+        help="two systems to compare, a row of the table: a score file for each seed of a student, and after a + "
+        "those of a further student; the system is the mean over students",
     )
     parser.add_argument(
         "--shared-seeds",
@@ -44,10 +45,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     stage(parser, run_paired, "metrics.evaluate", ["pair", *INPUTS], ["output"])
 
 
-def named_scores(text: str) -> tuple[str, list[Path]]:
-    """The name and the score files of SYSTEM=SCORES,SCORES."""
+def named_scores(text: str) -> tuple[str, list[list[Path]]]:
+    """The name and the score files, those of each student, of SYSTEM=SCORES,SCORES+SCORES,SCORES."""
     name, paths = named_path("--pair", text)
-    return name, [Path(path) for path in str(paths).split(",")]
+    return name, [[Path(path) for path in seeds.split(",")] for seeds in str(paths).split("+")]
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,7 @@ from spkdistill.metrics.det import det_curve
 from spkdistill.metrics.eer import eer, eer_hull, eer_threshold
 from spkdistill.metrics.histogram import histogram
 from spkdistill.metrics.labelled import LabelledTrials, read_labelled
-from spkdistill.metrics.trainings import Pair, training_errors
+from spkdistill.metrics.trainings import Pair, rate_of, training_errors
 from spkdistill.seeds import generator
 
 PAIRED_COLUMNS = [
@@ -37,7 +37,7 @@ RATES = (
     *("cllr", "min_cllr", "det", "histogram"),
 )
 
-System = tuple[str, Sequence[Path]]  # a name, and a score file for each seed of its training
+System = tuple[str, Sequence[Sequence[Path]]]  # a name, and for each of its students a score file a seed
 
 log = logging.getLogger(__name__)
 
@@ -217,14 +217,14 @@ def compare(
     seed: int,
     output: Path,
 ) -> list[dict[str, Any]]:
-    """Write, and return, a row for each pair of a system and its baseline; rates are means over their seeds.
+    """Write, and return, a row for each pair of a system and its baseline, whose rates `trainings` says.
 
     Its fields are PAIRED_COLUMNS. p-values are two-sided, and those of Holm adjusted for the number of rows.
     Trials that one of all the systems did not score are left out for all. `shared_seeds` says that both
     systems of a pair score the same trainings in the same order, see `trainings`.
     """
     labelled = read_labelled(trials_path, utt2spk_path, enrol_spk2utt_path)
-    paths = list(dict.fromkeys(path for pair in pairs for _, scores in pair for path in scores))
+    paths = list(dict.fromkeys(path for pair in pairs for _, scores in pair for of in scores for path in of))
     scores = [match_scores(read_scores(path), labelled.trials, path) for path in paths]
     common = ~np.isnan(scores).any(axis=0)
     if not common.all():
@@ -233,7 +233,10 @@ def compare(
         values, resampled = resampled_rates(
             labelled.select(common), [row[common] for row in scores], settings, generator(seed, "metrics")
         )
-    places = [tuple([paths.index(path) for path in scores] for _, scores in pair) for pair in pairs]
+    at = {path: place for place, path in enumerate(paths)}
+    places = [
+        tuple([[at[path] for path in seeds] for seeds in scores] for _, scores in pair) for pair in pairs
+    ]
     errors, freedom = training_errors(values, resampled, places, shared_seeds)
     deviates = np.zeros(len(resampled))
     if freedom:
@@ -296,7 +299,7 @@ def differences(
     """
     rows = []
     for (one, other), moved in zip(places, of_training, strict=True):
-        drawn = resampled[:, one].mean(axis=1) - resampled[:, other].mean(axis=1) + moved
-        value, base = float(values[one].mean()), float(values[other].mean())
+        drawn = rate_of(one, resampled) - rate_of(other, resampled) + moved
+        value, base = float(rate_of(one, values)), float(rate_of(other, values))
         rows.append([value, base, value - base, *interval(drawn, confidence), two_sided_p(drawn)])
     return [[*row, p] for row, p in zip(rows, holm([row[-1] for row in rows]), strict=True)]

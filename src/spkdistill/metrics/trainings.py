@@ -15,6 +15,9 @@ deviate, from Student's t as tau^2 is estimated: a parametric form of the two-wa
 - The variance seen between seeds, s^2, holds tau^2 and what is due to the speakers, which resampled speakers
   show as well: on them the variance is s*^2, larger by that part, so tau^2 = s^2 - (s*^2 - s^2), 0 at least.
 - A system of one training, as a teacher, is that model and no other: its training adds no variance.
+- A system may be several students, as a loss is that trains each of some pairs of teacher and student: its
+  rate is the mean over the P students of their means over seeds, with the training variance
+  tau^2 / P^2 sum 1/S_p, and tau^2 is of seeds within a student.
 """
 
 from collections.abc import Sequence
@@ -23,7 +26,8 @@ import numpy as np
 
 from spkdistill.errors import ConfigError
 
-Pair = tuple[Sequence[int], Sequence[int]]  # the places of a system's trainings, and of its baseline's
+Students = Sequence[Sequence[int]]  # a system: the places of each student's trainings, one a seed
+Pair = tuple[Students, Students]  # a system and its baseline
 
 
 def training_errors(
@@ -34,7 +38,7 @@ def training_errors(
     `values` are the rates of each training, (trainings, rates), `resampled` those on resampled speakers,
     (samples, trainings, rates). ConfigError: `shared` without as many trainings on both sides.
     """
-    if shared and any(len(one) != len(other) for one, other in pairs):
+    if shared and any(list(map(len, one)) != list(map(len, other)) for one, other in pairs):
         raise ConfigError("--shared-seeds: both systems of a pair need as many score files, seed by seed")
     seen = by_seed(values, pairs, shared)
     freedom = sum(len(sample) - 1 for sample in seen)
@@ -43,16 +47,27 @@ def training_errors(
     )
     variance = squares.clip(min=0) / max(freedom, 1)
     independent = [[one] if shared else [one, other] for one, other in pairs]
-    shares = [sum(1 / len(seeds) for seeds in of_pair if len(seeds) > 1) for of_pair in independent]
+    shares = [sum(map(share_of_variance, of_pair)) for of_pair in independent]
     return np.sqrt(np.outer(shares, variance)), freedom
 
 
+def share_of_variance(students: Students) -> float:
+    """The variance of a system's rate for a variance of 1 between the seeds of a student."""
+    return sum(1 / len(seeds) for seeds in students if len(seeds) > 1) / len(students) ** 2
+
+
 def by_seed(rates: np.ndarray, pairs: Sequence[Pair], shared: bool) -> list[np.ndarray]:
-    """What seeds move, (..., seeds, rates) each: every system's rates, or the differences of every pair."""
+    """What seeds move, (..., seeds, rates) each: every student's rates, or the differences of every pair."""
     if shared:
-        return [rates[..., list(one), :] - rates[..., list(other), :] for one, other in pairs]
-    systems = dict.fromkeys(tuple(system) for pair in pairs for system in pair)
-    return [rates[..., list(system), :] for system in systems]
+        alike = [students for pair in pairs for students in zip(*pair, strict=True)]
+        return [rates[..., list(one), :] - rates[..., list(other), :] for one, other in alike]
+    students = dict.fromkeys(tuple(seeds) for pair in pairs for system in pair for seeds in system)
+    return [rates[..., list(seeds), :] for seeds in students]
+
+
+def rate_of(students: Students, rates: np.ndarray) -> np.ndarray:
+    """A system's rate, (...,), from those of trainings, (..., trainings)."""
+    return np.mean([rates[..., list(seeds)].mean(axis=-1) for seeds in students], axis=0)
 
 
 def squared_deviations(samples: Sequence[np.ndarray]) -> np.ndarray:
