@@ -179,6 +179,8 @@ def check_names(config: dict[str, Any]) -> None:
         for section in ("students", "teachers", "objectives"):
             for chosen in experiment.get(section, []):
                 must_know(config, section, chosen, f"experiments.{name}.{section}")
+        if "backend" in experiment:
+            must_know(config, "backends", experiment["backend"], f"experiments.{name}.backend")
 
 
 def check_varied(config: dict[str, Any], rules: dict[str, Any]) -> None:

@@ -30,6 +30,12 @@ def cross(config: dict[str, Any]) -> None:
                         "rename a student, a teacher or an objective"
                     )
         experiment["models"] = list(models)
+        if experiment.get("reference") and experiment["reference"] not in {
+            settings["method"] for settings in models.values()
+        }:
+            raise ConfigError(
+                f"experiments.{name}.reference: no student of it is trained by {experiment['reference']!r}"
+            )
         students |= models
     config["students"] = students
 
@@ -73,6 +79,7 @@ def combinations(config: dict[str, Any], experiment: dict[str, Any]) -> Iterator
                 group if seed == config["seed"] else f"{group}-s{seed}",
                 {
                     "student": name,
+                    "method": "-".join([objective, *distil_parts]),
                     "group": group,
                     "seed": seed,
                     "teacher": teacher,
@@ -83,6 +90,36 @@ def combinations(config: dict[str, Any], experiment: dict[str, Any]) -> Iterator
                     "distil": distil,
                 },
             )
+
+
+System = tuple[str, tuple[str, ...]]  # in a paired test: its name, and the groups that it is the mean over
+
+
+def reference_pairs(config: Mapping[str, Any], name: str) -> list[tuple[System, System]]:
+    """The reference of an experiment with each other method: for every student, and over all that have both.
+
+    Students are told apart by their model and teacher too; one without a teacher stands beside every teacher.
+    The config is one whose students are crossed.
+    """
+    experiment = config["experiments"][name]
+    members = [config["students"][model] for model in experiment["models"]]
+    teachers = {member["teacher"] for member in members}
+    groups: dict[str, dict[tuple[str, ...], str]] = {}
+    for member in members:
+        beside = teachers if member["distil"]["objective"] == "none" else [member["teacher"]]
+        for teacher in beside:
+            place = member["student"], json.dumps(member["model"]), teacher
+            groups.setdefault(member["method"], {})[place] = member["group"]
+    reference = experiment["reference"]
+    of_reference = groups.pop(reference)
+    pairs = []
+    for method, of_method in groups.items():
+        both = [(of_reference[place], of_method[place]) for place in of_reference if place in of_method]
+        pairs += [((one, (one,)), (other, (other,))) for one, other in both]
+        if len(both) > 1:
+            ones, others = zip(*both, strict=True)
+            pairs.append(((f"{name}:{reference}", ones), (f"{name}:{method}", others)))
+    return pairs
 
 
 def changed(settings: Mapping[str, Any], varied: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from spkdistill.config import resolve
 from spkdistill.errors import ConfigError
+from spkdistill.experiments import reference_pairs
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -154,6 +155,11 @@ def test_what_is_varied_is_set_in_the_models_that_have_it_alone():
             {"students": ["fc8"], "objectives": ["xvector"], "vary": {"targets": [["layer:0"]]}},
             "students.fc8-xvector-targetslayer_0.targets: 'layer:0' is not known; choose from xvector, ",
         ),
+        ({"reference": "trkd-mass"}, "experiments.one.reference: no student of it is trained by 'trkd-mass'"),
+        (
+            {"backend": "pldaa"},
+            "experiments.one.backend: backends has no entry 'pldaa'; did you mean 'plda'?",
+        ),
         ({"vary": {"layers": 2}}, "experiments.one.vary.layers: 2 is not of type 'array'"),
         ({"seeds": list(range(1000))}, "experiments: 14000 combinations; there may be 2000, leave some out"),
     ],
@@ -186,3 +192,38 @@ def test_a_teacher_called_like_a_group_is_refused():
     config["experiments"] = {"seeds": {"seeds": [1, 2]}}
     with pytest.raises(ConfigError, match=r"teachers\.fc8-kd: a student is called 'fc8-kd' too"):
         resolve(config, SCHEMA)
+
+
+def test_a_reference_is_paired_with_every_other_method_for_each_student_and_over_all():
+    config = copy.deepcopy(CONFIG)
+    config["experiments"] = {
+        "one": {"objectives": ["none", "kd", "dkd"], "vary": {"alpha": [1, 2]}, "reference": "dkd"},
+        "alone": {"students": ["fc8"], "objectives": ["kd", "dkd"], "seeds": [0, 1], "reference": "dkd"},
+    }
+    config = resolve(config, SCHEMA)
+    pairs = reference_pairs(config, "one")
+    for other in ("none", "kd", "dkd-alpha2"):
+        for student in ("fc8", "tdnn"):
+            one, against = f"{student}-dkd", f"{student}-{other}"
+            assert ((one, (one,)), (against, (against,))) in pairs
+        groups = [tuple(f"{student}-{each}" for student in ("fc8", "tdnn")) for each in ("dkd", other)]
+        assert (("one:dkd", groups[0]), (f"one:{other}", groups[1])) in pairs
+    assert len(pairs) == 9
+    assert reference_pairs(config, "alone") == [(("fc8-dkd", ("fc8-dkd",)), ("fc8-kd", ("fc8-kd",)))]
+
+
+def test_a_student_without_a_teacher_is_compared_beside_every_teacher():
+    config = copy.deepcopy(CONFIG)
+    config["teachers"]["other"] = config["teachers"]["xvector"]
+    config["experiments"] = {
+        "one": {
+            "students": ["fc8"], "teachers": ["xvector", "other"],
+            "objectives": ["none", "kd"], "reference": "kd",
+        }
+    }
+    pairs = reference_pairs(resolve(config, SCHEMA), "one")
+    assert [(one[0], other[0]) for one, other in pairs] == [
+        ("fc8-kd", "fc8-none"),
+        ("fc8-other-kd", "fc8-none"),
+        ("one:kd", "one:none"),
+    ]

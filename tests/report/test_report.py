@@ -103,7 +103,7 @@ class Run:
         write_json(
             self.manifests["views/train"], {**manifest, "made_by": {"spkdistill": "0.1.0", "numpy": "2.4"}}
         )
-        self.analyses = {}
+        self.analyses, self.references = {}, {}
 
     def eer(self, name: str, backend: str, trials: str) -> float:
         """The EER that this run gives a system."""
@@ -189,8 +189,8 @@ class Run:
 
     def read(self):
         """The report's inputs, read."""
-        paths = (self.metrics, self.models, self.logs, self.paired, self.rejected, self.manifests)
-        paths += (self.analyses,)
+        paths = (self.metrics, self.models, self.logs, self.paired, self.references)
+        paths += (self.rejected, self.manifests, self.analyses)
         return read_report(self.settings, *paths)
 
     def page(self, name: str = "index.html") -> str:

@@ -11,6 +11,7 @@ from spkdistill.report.contents import (
     BackendSettings,
     Comparison,
     Cost,
+    Experiment,
     ExperimentModel,
     Interval,
     Metrics,
@@ -20,7 +21,7 @@ from spkdistill.report.contents import (
     System,
 )
 from spkdistill.report.experiment_plots import alike, apart, draw_setting, draw_sizes, setting_of
-from spkdistill.report.experiment_rows import backend_of, rows
+from spkdistill.report.experiment_rows import rows
 from spkdistill.report.experiments import experiments, sentences
 
 TEACHER = 0.08  # its EER
@@ -62,17 +63,28 @@ def made(
             costs[name] = Cost(parameters, parameters, 4 * parameters, 1e7, 192)
             measured |= {(name, backend, "trials"): metrics(eer) for backend in backends}
             measured[name, backends[0], "trials"] = metrics(0.5 if len(backends) > 1 else eer)
+            method = group if targets else "none"
             of_group = (vary or {}).get(group, {})
             mean_norm = of_group.get("mean_norm", True if targets else None)
-            settings = objective, tuple(targets), mean_norm, targets_of, form, of_group
-            places.append(ExperimentModel(name, group, names.get(group, "fc8"), "big", seed, *settings))
+            settings = objective, tuple(targets), mean_norm, targets_of, form, {}, of_group
+            places.append(
+                ExperimentModel(name, group, names.get(group, "fc8"), "big", method, seed, *settings)
+            )
         if test:
             systems = System(group, backends[-1]), System("fc8-none", backends[-1])
             difference, *p_values = test
             tests.append(Comparison("trials", *systems, 0.1, 0.1, Interval(difference, -1, 1), *p_values))
     kinds = {name: BackendSettings(name, None, (), None, None) for name in backends}
-    settings = ReportSettings("run", models, kinds, ("trials",), {"main": tuple(places)})
-    given = {"settings": settings, "metrics": measured, "costs": costs, "comparisons": tests}
+    settings = ReportSettings(
+        "run", models, kinds, ("trials",), {"main": Experiment(tuple(places), backends[-1], None)}
+    )
+    given = {
+        "settings": settings,
+        "metrics": measured,
+        "costs": costs,
+        "comparisons": tests,
+        "references": {"main": []},
+    }
     return blank(Report, **given)
 
 
@@ -84,9 +96,8 @@ def shown(report: Report) -> list[list[str]]:
     return [[unescape(re.sub(r"<[^>]*>", "", c)) for c in re.findall(r"<td.*?</td>", row)] for row in found]
 
 
-def test_rows_are_means_over_the_seeds_with_the_plda_back_end():
+def test_rows_are_means_over_the_seeds_with_the_back_end_of_the_experiment():
     report = made()
-    assert backend_of(report) == "plda"
     teacher, none, xvector, *_ = rows(report, "main", "trials")
     assert (teacher.name, teacher.eer.value, teacher.ratio) == ("big", TEACHER, None)
     assert none.eer == Interval(*map(pytest.approx, (0.11, 0.099, 0.132)))
@@ -95,10 +106,6 @@ def test_rows_are_means_over_the_seeds_with_the_plda_back_end():
     assert none.smaller == (pytest.approx(0.91), pytest.approx(1 - 0.09 / 1.25))
     assert none.against_none is None
     assert xvector.against_none.p_value == 0.01
-
-
-def test_without_plda_the_first_back_end_is_shown():
-    assert backend_of(made(backends=("cosine",))) == "cosine"
 
 
 def test_the_table_has_the_teacher_each_students_seeds_and_its_tests():
@@ -151,14 +158,15 @@ DEPTHS = {
 
 
 def test_what_varies_is_the_axis():
-    assert setting_of(made().settings.experiments["main"]) is None
+    assert setting_of(made().settings.experiments["main"].students) is None
     assert (
-        setting_of(made({"fc8-none": STUDENTS["fc8-none"], **LAYERS}).settings.experiments["main"]) == "layer"
+        setting_of(made({"fc8-none": STUDENTS["fc8-none"], **LAYERS}).settings.experiments["main"].students)
+        == "layer"
     )
     vary = {group: {"layers": int(group.rpartition("layers")[2]), "bias": 1} for group in DEPTHS}
-    assert setting_of(made(DEPTHS, vary).settings.experiments["main"]) == "layers"
+    assert setting_of(made(DEPTHS, vary).settings.experiments["main"].students) == "layers"
     alone = {group: {"layers": 8} for group in STUDENTS}
-    assert setting_of(made(vary=alone).settings.experiments["main"]) is None
+    assert setting_of(made(vary=alone).settings.experiments["main"].students) is None
 
 
 def drawn(report: Report, setting: str):
@@ -192,7 +200,7 @@ def test_mean_normalisation_is_a_setting_with_two_values():
     }
     vary = {group: {"mean_norm": group.endswith("True")} for group in students}
     report = made(students, vary)
-    assert setting_of(report.settings.experiments["main"]) == "mean_norm"
+    assert setting_of(report.settings.experiments["main"].students) == "mean_norm"
     lines = alike([row for row in rows(report, "main", "trials") if row.place], "mean_norm")
     assert {label: len(line) for label, line in lines.items()} == {"x": 2, "w": 2}
     assert [row[2] for row in shown(report)] == ["", "yes", "no", "yes", "no"]

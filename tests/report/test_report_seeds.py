@@ -82,13 +82,21 @@ def test_the_best_student_is_the_best_on_average_over_its_seeds(run):
 
 def member(model, seed, objective, targets, mean_norm, vary) -> dict:
     """A student of an experiment, as the config gives it to the report."""
-    made = {"model": model, "group": model, "student": "fc8", "teacher": "xvector", "seed": seed}
+    made = {
+        "model": model,
+        "group": model,
+        "student": "fc8",
+        "teacher": "xvector",
+        "method": model,
+        "seed": seed,
+    }
     return made | {
         "objective": objective,
         "targets": targets,
         "mean_norm": mean_norm,
         "targets_of": "utterance" if targets else None,
         "form": "heads" if targets else None,
+        "options": {"weight": 2, "mass": "absolute"} if targets else {},
         "vary": vary,
     }
 
@@ -130,6 +138,7 @@ def test_a_table_of_runs_has_a_row_for_each_system_of_its_models(run):
 
 
 def test_an_experiment_of_unknown_models_is_refused(run):
-    run.settings["experiments"] = {"depth": [member("gone", 0, "none", [], None, {})]}
+    settings = {"students": [member("gone", 0, "none", [], None, {})], "backend": "plda", "reference": None}
+    run.settings["experiments"] = {"depth": settings}
     with pytest.raises(ConfigError, match=r"report\.experiments\.depth: 'gone' is not a model of this run"):
         run.read()

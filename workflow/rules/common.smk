@@ -15,6 +15,7 @@ from spkdistill.cli import stage_code
 from spkdistill.config import calibration_lists, resolve
 from spkdistill.distill.parts import AGGREGATED, PARTS, file_name, learnt, part_of
 from spkdistill.errors import ConfigError
+from spkdistill.experiments import reference_pairs
 from spkdistill.provenance import start_run
 from spkdistill.resume import processes, records
 

@@ -42,7 +42,7 @@ rule paired:
     benchmark:
         "results/{run}/benchmarks/paired/{compared}.{trials}.tsv"
     wildcard_constraints:
-        compared=named([*config["backends"], ACROSS]),
+        compared=named([*config["backends"], ACROSS, *with_reference()]),
     conda:
         "../../envs/spkdistill.yaml"
     params:

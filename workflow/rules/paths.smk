@@ -396,17 +396,34 @@ def trainings(group):
 
 
 def compared(w):
-    """The systems (group, back-end) that a table of paired tests compares, in pairs."""
-    groups = dict.fromkeys(map(group_of, MODELS))
+    """The systems (name, groups, back-end) that a table of paired tests compares, in pairs."""
     if w.compared == ACROSS:
-        return [((group, one), (group, other)) for group in groups for one, other in derived_backends()]
+        groups = dict.fromkeys(map(group_of, MODELS))
+        return [
+            ((group, (group,), one), (group, (group,), other))
+            for group in groups
+            for one, other in derived_backends()
+        ]
+    experiment, _, backend = w.compared.rpartition("/")
+    pairs = reference_pairs(config, experiment) if experiment else student_pairs()
+    return [((*one, backend), (*other, backend)) for one, other in pairs]
+
+
+def student_pairs():
+    """Every student with itself trained without a teacher, and with its teacher."""
     students = {settings["group"]: name for name, settings in config["students"].items()}
     return [
-        ((group, w.compared), (other, w.compared))
+        ((group, (group,)), (other, (other,)))
         for group, student in students.items()
         for other in (baseline(student), config["students"][student]["teacher"])
         if other
     ]
+
+
+def with_reference():
+    """EXPERIMENT/BACKEND for the tables of experiments that have a reference."""
+    names = [name for name, experiment in config["experiments"].items() if "reference" in experiment]
+    return [f"{name}/{backend}" for name in names for backend in config["backends"]]
 
 
 def derived_backends():
@@ -429,10 +446,17 @@ def compared_tables():
     return of_run("results/{run}/metrics/paired/{compared}/{trials}.tsv", compared=tables, trials=MEASURED)
 
 
+def reference_tables(*experiments):
+    """Those of experiments that have a reference."""
+    tables = [name for name in with_reference() if name.partition("/")[0] in experiments]
+    return of_run("results/{run}/metrics/paired/{compared}/{trials}.tsv", compared=tables, trials=MEASURED)
+
+
 def score_files(system, trials):
-    """The scores of a trial list by each model of a group with a back-end."""
-    group, backend = system
-    return [f"results/{RUN}/scores/{model}/{backend}/{trials}/scores" for model in trainings(group)]
+    """The scores of a trial list by each model of a system."""
+    _, groups, backend = system
+    models = [model for group in groups for model in trainings(group)]
+    return [f"results/{RUN}/scores/{model}/{backend}/{trials}/scores" for model in models]
 
 
 def compared_systems(w):
@@ -447,9 +471,11 @@ def compared_scores(w):
 
 def pair_options(w, input):
     """The options of a table: its pairs, and whether the systems of a pair score the same models."""
-    paths = iter(input.scores)
-    scores = {system: list(islice(paths, len(trainings(system[0])))) for system in compared_systems(w)}
-    named = {system: "{}/{}={}".format(*system, ",".join(scores[system])) for system in scores}
+    paths, named = iter(input.scores), {}
+    for system in compared_systems(w):
+        name, groups, backend = system
+        students = [",".join(islice(paths, len(trainings(group)))) for group in groups]
+        named[system] = f"{name}/{backend}={'+'.join(students)}"
     options = [f"--pair {named[one]} {named[other]}" for one, other in compared(w)]
     return options + (["--shared-seeds"] if w.compared == ACROSS else [])
 
@@ -475,7 +501,18 @@ def report_settings():
         "models": models,
         "backends": {name: described(backend) for name, backend in config["backends"].items()},
         "trials": MEASURED,
-        "experiments": {name: experiment_models(name) for name in config["experiments"]},
+        "experiments": {name: experiment_settings(name) for name in config["experiments"]},
+    }
+
+
+def experiment_settings(experiment):
+    """What the report shows of an experiment."""
+    settings = config["experiments"][experiment]
+    first = next(iter([*kind_of("backends", "plda"), *config["backends"]]))
+    return {
+        "students": experiment_models(experiment),
+        "backend": settings.get("backend", first),
+        "reference": settings.get("reference"),
     }
 
 
@@ -485,16 +522,20 @@ def experiment_models(experiment):
     return [in_experiment(model, settings["vary"]) for model in settings["models"]]
 
 
+EMBEDDING_OPTIONS = "targets", "mean_norm", "targets_of", "form"  # which a table shows by themselves
+
+
 def in_experiment(model, vary):
     """A student's place in an experiment that varies the keys of `vary`."""
     settings = config["students"][model]
     distil, own = settings["distil"], settings["model"] | settings["distil"]
     return {
         "model": model,
-        **{key: settings[key] for key in ("group", "student", "teacher", "seed")},
+        **{key: settings[key] for key in ("group", "student", "teacher", "method", "seed")},
         "objective": distil["objective"],
         "targets": targets_of(model),
-        **{key: distil.get(key) for key in ("mean_norm", "targets_of", "form")},
+        **{key: distil.get(key) for key in EMBEDDING_OPTIONS[1:]},
+        "options": {key: distil[key] for key in distil if key not in ("objective", *EMBEDDING_OPTIONS)},
         "vary": {key: own[key] for key in vary if key in own},
     }
 
@@ -576,6 +617,11 @@ def in_run(path):
 def by_system(paths):
     """MODEL/BACKEND/TRIALS=PATH for metrics."""
     return [f"{in_run(path).relative_to('metrics').with_suffix('')}={path}" for path in paths]
+
+
+def by_reference(paths):
+    """EXPERIMENT/BACKEND/TRIALS=PATH for tables of paired tests."""
+    return [f"{in_run(path).relative_to('metrics/paired').with_suffix('')}={path}" for path in paths]
 
 
 def by_model(paths):

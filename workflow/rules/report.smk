@@ -10,6 +10,7 @@ rule report:
             trials=MEASURED,
         ),
         paired=compared_tables(),
+        references=reference_tables(*config["experiments"]),
         models=[model_file(model, "config.json") for model in MODELS],
         logs=[model_file(model, "log.tsv") for model in MODELS if model not in FOREIGN],
         rejected=rejected_files(),
@@ -27,6 +28,7 @@ rule report:
     params:
         settings=json.dumps(report_settings()),  # its order is that of the tables
         metrics=lambda w, input: by_system(input.metrics),
+        references=lambda w, input: by_reference(input.references),
         models=lambda w, input: by_model(input.models),
         logs=lambda w, input: by_model(input.logs),
         rejected=lambda w, input: by_stage(input.rejected),
@@ -37,6 +39,7 @@ rule report:
         "Writing the report"
     shell:
         "spkdistill report --settings - --metrics {params.metrics} --paired {input.paired}"
+        " --reference {params.references}"
         " --model {params.models} --log {params.logs} --rejected {params.rejected} --manifest {params.manifests}"
         " --analysis {params.analyses} --html {output.html} --summary {output.summary} > {log} 2>&1"
         " <<< {params.settings:q}"

@@ -31,8 +31,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         nargs=2,
         type=named_scores,
         metavar=("SYSTEM=SCORES[,SCORES...][+SCORES...]", "BASELINE=SCORES..."),
-        help="two systems to compare, a row of the table: a score file for each seed of a student, and after a + "
-        "those of a further student; the system is the mean over students",
+        help="two systems to compare, a row of the table: a score file for each seed of a student and, after "
+        "+, those of a further student; the system is the mean over students",
     )
     parser.add_argument(
         "--shared-seeds",

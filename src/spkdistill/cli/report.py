@@ -19,9 +19,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--paired", nargs="+", action="extend", default=[], type=Path, metavar="TSV", help="paired tests"
     )
+    named(parser, "--reference", "EXPERIMENT/BACKEND/TRIALS=TSV", "paired tests against its reference")
     parser.add_argument("--html", required=True, type=Path, help="the page to write")
     parser.add_argument("--summary", required=True, type=Path, help="the table to write")
-    inputs = ["metrics", "model", "log", "rejected", "manifest", "analysis", "paired"]
+    inputs = ["metrics", "model", "log", "rejected", "manifest", "analysis", "paired", "reference"]
     stage(parser, run_report, ("report.page", "report.summary"), inputs, ["html", "summary"])
 
     parser = commands.add_parser("runs", help="a table of students and their teachers, a row for each run")
@@ -61,6 +62,7 @@ def run_report(options: argparse.Namespace) -> None:
         models=by_name("--model", options.model),
         logs=by_name("--log", options.log),
         paired=options.paired,
+        references=by_name("--reference", options.reference),
         rejected=by_name("--rejected", options.rejected),
         manifests=by_name("--manifest", options.manifest),
         analyses=by_name("--analysis", options.analysis),

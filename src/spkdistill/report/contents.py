@@ -31,19 +31,33 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class ExperimentModel:
-    """A student's place in an experiment; `vary` holds the settings by which its students differ."""
+    """A student's place in an experiment; `vary` holds the settings by which its students differ.
+
+    `method` is the name of its objective in the config, with what is varied of it.
+    """
 
     model: str
     group: str
     student: str
     teacher: str
+    method: str
     seed: int
     objective: str
     targets: tuple[str, ...]
     mean_norm: bool | None  # None, as the next two, where the objective has no such setting
     targets_of: str | None
     form: str | None
+    options: dict[str, Any]  # the other settings of its objective
     vary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The students of an experiment, the back-end of its figures, the method that others are tested with."""
+
+    students: tuple[ExperimentModel, ...]
+    backend: str
+    reference: str | None
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,7 @@ class ReportSettings:
     models: dict[str, Any]
     backends: dict[str, Any]
     trials: tuple[str, ...]
-    experiments: dict[str, Any]  # name: tuple of ExperimentModel
+    experiments: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -151,7 +165,10 @@ def reductions(student: Cost, teacher: Cost) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class System:
-    """A model with a back-end, to which a score file belongs; in paired tests, a group of models with one."""
+    """A model with a back-end, to which a score file belongs; in paired tests, a group of models with one.
+
+    In those of an experiment "experiment:method" is the mean over all its students that a method trained.
+    """
 
     model: str
     backend: str
@@ -211,7 +228,8 @@ class Analysis:
 class Report:
     """All that is reported.
 
-    Metrics are by (model, backend, trials), rejected and manifests by "stage/set", analyses by teacher.
+    Metrics are by (model, backend, trials), rejected and manifests by "stage/set", analyses by teacher,
+    the tests of an experiment against its reference by the experiment.
     """
 
     settings: ReportSettings
@@ -219,6 +237,7 @@ class Report:
     costs: dict[str, Cost]
     configs: dict[str, Any]
     comparisons: list[Comparison]
+    references: dict[str, list[Comparison]]
     logs: dict[str, dict[str, np.ndarray]]
     rejected: dict[str, list[list[str]]]
     manifests: dict[str, Any]

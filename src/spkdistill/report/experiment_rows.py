@@ -27,33 +27,28 @@ class Row:
     against_none: Comparison | None = None  # the same student trained without a teacher
 
 
-def backend_of(report: Report) -> str:
-    """The back-end of every figure: the first PLDA, as in the paper, or the first back-end of the run."""
-    backends = report.settings.backends
-    return next((name for name, backend in backends.items() if backend.kind == "plda"), next(iter(backends)))
-
-
 def rows(report: Report, experiment: str, trials: str) -> list[Row]:
     """The teachers of an experiment, then its students in its order."""
-    places = report.settings.experiments[experiment]
+    settings = report.settings.experiments[experiment]
+    places, backend = settings.students, settings.backend
     first = {place.group: place for place in reversed(places)}
     teachers = dict.fromkeys(place.teacher for place in places)
     groups = dict.fromkeys(place.group for place in places)
-    return [teacher_row(report, name, trials) for name in teachers] + [
-        student_row(report, first[group], trials) for group in groups
+    return [teacher_row(report, name, backend, trials) for name in teachers] + [
+        student_row(report, first[group], backend, trials) for group in groups
     ]
 
 
-def teacher_row(report: Report, name: str, trials: str) -> Row:
+def teacher_row(report: Report, name: str, backend: str, trials: str) -> Row:
     """A teacher."""
-    return Row(name, name, None, *rates(report, [name], trials), report.costs[name].parameters)
+    return Row(name, name, None, *rates(report, [name], backend, trials), report.costs[name].parameters)
 
 
-def student_row(report: Report, place: ExperimentModel, trials: str) -> Row:
+def student_row(report: Report, place: ExperimentModel, backend: str, trials: str) -> Row:
     """A group of students, all seeds of it that the run has."""
-    system = System(place.model, backend_of(report))
+    system = System(place.model, backend)
     teacher = report.metrics[place.teacher, system.backend, trials].eer.value
-    figures = rates(report, report.members(place.group), trials)
+    figures = rates(report, report.members(place.group), backend, trials)
     baseline = report.settings.models[place.model].baseline
     return Row(
         *(place.group, place.teacher, place, *figures, report.costs[place.model].parameters),
@@ -64,10 +59,12 @@ def student_row(report: Report, place: ExperimentModel, trials: str) -> Row:
     )
 
 
-def rates(report: Report, models: list[str], trials: str) -> tuple[Interval, list[float], float]:
+def rates(
+    report: Report, models: list[str], backend: str, trials: str
+) -> tuple[Interval, list[float], float]:
     """The mean EER of some models with the means of the ends of its interval, each EER, the mean minDCF."""
     prior = shared_priors(report)[0]
-    measured = [report.metrics[name, backend_of(report), trials] for name in models]
+    measured = [report.metrics[name, backend, trials] for name in models]
     ends = zip(*((rate.eer.value, rate.eer.low, rate.eer.high) for rate in measured), strict=True)
     return (
         Interval(*map(fmean, ends)),
@@ -105,8 +102,8 @@ def varied(places: Sequence[ExperimentModel]) -> list[str]:
 
 
 def learns(place: ExperimentModel) -> str:
-    """What a student learns from: its targets, or else its objective."""
-    return " + ".join(place.targets) if place.objective == "multilevel" else place.objective
+    """What a student learns from: its targets, or else the name of its objective in the config."""
+    return " + ".join(place.targets) if place.objective == "multilevel" else place.method
 
 
 def spelt(value: Any) -> str:

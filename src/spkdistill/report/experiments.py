@@ -4,24 +4,26 @@ from collections.abc import Mapping
 
 from spkdistill.report.contents import Comparison, Report
 from spkdistill.report.experiment_plots import plot, setting_of
-from spkdistill.report.experiment_rows import Row, Setting, backend_of, differing, learns, rows, spelt
+from spkdistill.report.experiment_rows import Row, Setting, differing, learns, rows, spelt
 from spkdistill.report.html import Markup, cell, element, figure, heading, join, number, table
-from spkdistill.report.numbers import count, percent, points, probability, unbroken
+from spkdistill.report.methods import comparison
+from spkdistill.report.numbers import count, percent, unbroken
 from spkdistill.report.plots import PALETTE, PLAIN, TEACHER
 from spkdistill.report.sentences import SIGNIFICANT
 from spkdistill.report.summary import shared_priors
-from spkdistill.report.tables import BREAK, REDUCTIONS, SORTABLE, Scale, scale_of
+from spkdistill.report.tables import BREAK, REDUCTIONS, SORTABLE, Scale, scale_of, test_cell
 
 # What arXiv 2303.01125 reaches: an EER of 2.04 % beside its teacher's 1.88 % at 85 to 91 % smaller, and with
 # concatenated targets that of the teacher at 75 % smaller; it counts the teacher with its head.
 SMALL, SMALL_RATIO = 0.85, 1.09
 CONCATENATED, CONCATENATED_RATIO = 0.75, 1.0
 NOTE = (
-    "All with the back-end {}, chosen before the results were known: the run's first PLDA, or else its first "
-    "back-end. Of a student trained with several seeds the EER, its interval and minDCF are means over them, "
-    "and each seed's EER stands below; the interval covers the choice of speakers. × is the EER over the "
-    "teacher's. Against: difference of EER in percentage points, below zero where the student is better, its "
-    "p-value in a paired test, and that by Holm's method; grey where the latter is {} or more. "
+    "The back-end of an experiment was chosen before the results were known: by the config, or else "
+    "the run's first PLDA, or its first. Of a student trained with several seeds EER, interval and "
+    "minDCF are means over them, and each seed's EER stands below; the interval covers the choice of "
+    "speakers. × is the EER over the teacher's. Against: difference of EER in percentage points, below "
+    "zero where the student is better, its p-value in a paired test, and that by Holm's method; grey "
+    "where the latter is {} or more. "
 )
 
 
@@ -29,7 +31,7 @@ def experiments(report: Report) -> Markup | None:
     """Every experiment; None where the run has none."""
     if not report.settings.experiments:
         return None
-    note = unbroken(NOTE.format(backend_of(report), SIGNIFICANT)) + SORTABLE
+    note = unbroken(NOTE.format(SIGNIFICANT)) + SORTABLE
     return join(
         element("p", note, cls="note"), *(block(report, name) for name in report.settings.experiments)
     )
@@ -38,12 +40,17 @@ def experiments(report: Report) -> Markup | None:
 def block(report: Report, name: str) -> Markup:
     """One experiment."""
     found = {trials: rows(report, name, trials) for trials in report.settings.trials}
-    setting = setting_of(report.settings.experiments[name])
+    experiment = report.settings.experiments[name]
+    setting = setting_of(experiment.students)
     rules = " and students without such a setting" if setting else ""
     caption = (
         f"EER and its interval by {setting or 'size'}. Small dots are seeds, dashed lines the teacher{rules}."
     )
-    parts = [element("h3", f"Experiment {name}"), figure(plot(name, found, setting), caption)]
+    parts = [
+        element("h3", f"Experiment {name}, by {experiment.backend}"),
+        figure(plot(name, found, setting), caption),
+        comparison(report, name, found),
+    ]
     for trials, of_list in found.items():
         told = [element("li", unbroken(sentence)) for sentence in sentences(of_list)]
         parts += [element("h4", f"{name}, trial list {trials}"), element("ul", *told) if told else None]
@@ -142,13 +149,3 @@ def colour_of(row: Row) -> str:
     if row.place is None:
         return TEACHER
     return PLAIN if row.place.objective == "none" else PALETTE[0]
-
-
-def test_cell(test: Comparison | None) -> Markup:
-    """A difference of EER over its p-values."""
-    if test is None:
-        return cell("", 9)
-    adjusted = probability(test.p_holm).removeprefix("p ").removeprefix("= ")
-    p_values = element("span", unbroken(f"{probability(test.p_value)}, {adjusted}"), cls="faint")
-    text = join(points(test.difference.value), BREAK, p_values)
-    return cell(text, test.difference.value, "number" if test.p_holm < SIGNIFICANT else "number faint")

@@ -17,6 +17,7 @@ from spkdistill.report.contents import (
     Comparison,
     Condition,
     Cost,
+    Experiment,
     ExperimentModel,
     Histogram,
     Interval,
@@ -40,6 +41,7 @@ def read_report(
     models: Mapping[str, Path],
     logs: Mapping[str, Path],
     paired: list[Path],
+    references: Mapping[str, Path],
     rejected: Mapping[str, Path],
     manifests: Mapping[str, Path],
     analyses: Mapping[str, Path],
@@ -64,6 +66,15 @@ def read_report(
         costs={name: read_cost(configs[name], models[name]) for name in configs},
         configs=configs,
         comparisons=[test for path in paired for test in read_paired(path, settings)],
+        references={
+            experiment: [
+                test
+                for name, path in references.items()
+                if name.partition("/")[0] == experiment
+                for test in read_paired(path, settings, experiment)
+            ]
+            for experiment in settings.experiments
+        },
         logs={name: read_log(path) for name, path in logs.items()},
         rejected={name: read_tsv(path, ["utterance", "reason"]) for name, path in rejected.items()},
         manifests={name: read_manifest(path) for name, path in manifests.items()},
@@ -103,14 +114,25 @@ def read_settings(mapping: Mapping[str, Any]) -> ReportSettings:
         if not getattr(settings, key):
             raise ConfigError(f"report.{key}: empty; a report needs one at least")
     experiments = {
-        name: tuple(build(ExperimentModel, member, f"report.experiments.{name}") for member in members)
-        for name, members in settings.experiments.items()
+        name: read_experiment(experiment, f"report.experiments.{name}")
+        for name, experiment in settings.experiments.items()
     }
-    for name, members in experiments.items():
-        for other in {other for member in members for other in (member.model, member.teacher)}:
+    for name, experiment in experiments.items():
+        for other in {other for place in experiment.students for other in (place.model, place.teacher)}:
             if other not in models:
                 raise ConfigError(f"report.experiments.{name}: {other!r} is not a model of this run")
+        if experiment.backend not in backends:
+            raise ConfigError(
+                f"report.experiments.{name}.backend: {experiment.backend!r} is not a back-end of this run"
+            )
     return ReportSettings(settings.run, models, backends, settings.trials, experiments)
+
+
+def read_experiment(mapping: Mapping[str, Any], where: str) -> Experiment:
+    """An experiment with its students."""
+    experiment = build(Experiment, mapping, where)
+    students = tuple(build(ExperimentModel, student, where) for student in experiment.students)
+    return Experiment(students, experiment.backend, experiment.reference)
 
 
 def check_names(option: str, given: Mapping[str, Path], expected: Mapping[str, Any]) -> None:
@@ -227,14 +249,14 @@ def read_cost(config: Any, path: Path) -> Cost:
     return Cost(**counts, macs_per_second=take_number(cost, "macs_per_second", where))
 
 
-def read_paired(path: Path, settings: ReportSettings) -> list[Comparison]:
-    """The rows of a table of paired tests, their systems written "model/backend"."""
+def read_paired(path: Path, settings: ReportSettings, experiment: str | None = None) -> list[Comparison]:
+    """The rows of a table of paired tests, of an `experiment` or all; systems are written "model/backend"."""
     comparisons = []
     for number, row in enumerate(read_tsv(path, PAIRED_COLUMNS), start=2):
         where = f"{path}:{number}"
         if row[0] not in settings.trials:
             raise DataError(f"{where}: trial list {row[0]!r} is not in the report's settings")
-        system, baseline = (read_system(text, settings, where) for text in row[1:3])
+        system, baseline = (read_system(text, settings, experiment, where) for text in row[1:3])
         values = dict(zip(PAIRED_COLUMNS[3:], row[3:], strict=True))
         numbers = {key: number_of(values, key, where) for key in values}
         comparisons.append(
@@ -247,10 +269,15 @@ def read_paired(path: Path, settings: ReportSettings) -> list[Comparison]:
     return comparisons
 
 
-def read_system(text: str, settings: ReportSettings, where: str) -> System:
-    """The system that "group/backend" names; a group of one model has the name of that model."""
+def read_system(text: str, settings: ReportSettings, experiment: str | None, where: str) -> System:
+    """The system that "group/backend" names; a group of one model has the name of that model.
+
+    In the tests of an experiment it may be "experiment:method/backend".
+    """
     model, _, backend = text.rpartition("/")
     groups = {model.group for model in settings.models.values()}
+    if experiment:
+        groups |= {f"{experiment}:{place.method}" for place in settings.experiments[experiment].students}
     if model not in groups or backend not in settings.backends:
         raise DataError(f"{where}: {text!r} is not a model/backend of the report's settings")
     return System(model, backend)

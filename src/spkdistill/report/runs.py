@@ -17,7 +17,7 @@ COLUMNS = [
     *("teacher", "student", "targets", "mean_norm", "seed", "backend", "trials"),
     *("parameters", "reduction", "eer", "eer_low", "eer_high", "min_dcf"),  # at the first of p_targets
     *("reduction_with_head", "bytes", "macs_per_second"),
-    *("model", "group", "objective", "form", "targets_of", "vary"),
+    *("model", "group", "objective", "method", "options", "form", "targets_of", "vary"),
 ]
 
 
@@ -75,14 +75,20 @@ def student_fields(student: ExperimentModel) -> dict[str, Any]:
     return {
         **{
             key: getattr(student, key)
-            for key in ("teacher", "student", "seed", "model", "group", "objective")
+            for key in ("teacher", "student", "seed", "model", "group", "objective", "method")
         },
         "targets": "+".join(student.targets),
         "mean_norm": "" if student.mean_norm is None else json.dumps(student.mean_norm),
         "form": student.form or "",
         "targets_of": student.targets_of or "",
-        "vary": " ".join(f"{key}={json.dumps(value)}" for key, value in student.vary.items()),
+        "options": spelt(student.options),
+        "vary": spelt(student.vary),
     }
+
+
+def spelt(settings: Mapping[str, Any]) -> str:
+    """Settings in a field: `temperature=4 mass="renormalised"`."""
+    return " ".join(f"{key}={json.dumps(value)}" for key, value in settings.items())
 
 
 def rates(metrics: Metrics) -> dict[str, str]:

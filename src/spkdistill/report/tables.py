@@ -9,7 +9,7 @@ from typing import Any
 
 from spkdistill.report.contents import ROLES, Comparison, Interval, ModelSettings, Report, System
 from spkdistill.report.html import Markup, cell, details, element, heading, join, number, table
-from spkdistill.report.numbers import count, percent, points, probability
+from spkdistill.report.numbers import count, percent, points, probability, unbroken
 from spkdistill.report.plots import PLAIN, colours
 from spkdistill.report.sentences import SIGNIFICANT, verdict
 from spkdistill.report.summary import shared_priors
@@ -257,6 +257,16 @@ def comparison_row(report: Report, test: Comparison, scale: Scale) -> Markup:
         ),
         cell(verdict(test), cls="verdict" if significant else "verdict faint"),
     )
+
+
+def test_cell(test: Comparison | None) -> Markup:
+    """A difference of EER over its p-values."""
+    if test is None:
+        return cell("", 9)
+    adjusted = probability(test.p_holm).removeprefix("p ").removeprefix("= ")
+    p_values = element("span", unbroken(f"{probability(test.p_value)}, {adjusted}"), cls="faint")
+    text = join(points(test.difference.value), BREAK, p_values)
+    return cell(text, test.difference.value, "number" if test.p_holm < SIGNIFICANT else "number faint")
 
 
 def models(report: Report) -> Markup:

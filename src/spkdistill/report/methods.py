@@ -1,0 +1,142 @@
+"""Methods compared over the students of an experiment: what each gains, its rank, and paired tests."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from scipy.stats import rankdata
+
+from spkdistill.report.contents import Comparison, ExperimentModel, Report, System
+from spkdistill.report.experiment_rows import Row
+from spkdistill.report.html import Markup, cell, element, figure, heading, join, number, table
+from spkdistill.report.numbers import percent, unbroken
+from spkdistill.report.plots import PALETTE, PLAIN, STYLE, TEACHER, grid, svg
+from spkdistill.report.tables import test_cell
+
+NOTE = (
+    "Means over {} students, each a network with its teacher. Gain: what a method takes off the EER of "
+    "the same student without a teacher, of the mean over trial lists, and of that the mean over "
+    "students (as arXiv 2601.14699). Rank: mean over students and trial lists; 1 is the lowest EER."
+)
+AGAINST = (
+    " Against {0}: the EER of {0} less that of the method in percentage points, below zero where {0} "
+    "is better, p in a paired test of the means over students, and Holm p of all tests of {0} on a "
+    "trial list."
+)
+CAPTION = "EER over that of the same student without a teacher: a dot is a student, the line the mean."
+NONE = "none"
+EMBEDDING_OPTIONS = "targets", "mean_norm", "targets_of", "form"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method over all students of an experiment, arrays (students, trial lists)."""
+
+    name: str
+    eers: np.ndarray  # means over seeds
+    gain: float | None  # None where the experiment trains no student without a teacher
+    rank: float
+    against: list[Comparison | None]  # the reference less this method, on each trial list
+
+
+def methods(report: Report, experiment: str, found: Mapping[str, list[Row]]) -> list[Method]:
+    """The methods that train every student of an experiment; `found` are its rows by trial list."""
+    rows = [row for of_list in found.values() for row in of_list if row.place]
+    eers: dict[str, dict[tuple[str, ...], list[float]]] = {}
+    for row in rows:
+        of_method = eers.setdefault(row.place.method, {})
+        for teacher in {other.teacher for other in rows} if row.place.objective == NONE else [row.teacher]:
+            of_method.setdefault((teacher, *network_of(row.place)), []).append(row.eer.value)
+    students = {student for name, of_method in eers.items() if name != NONE for student in of_method}
+    arrays = {
+        name: np.array([of_method[student] for student in sorted(students)])
+        for name, of_method in eers.items()
+        if of_method.keys() >= students
+    }
+    if len(students) < 2 or len(arrays) < 2:
+        return []
+    ranks = rankdata(list(arrays.values()), axis=0).mean(axis=(1, 2))
+    return [
+        Method(name, of_method, gain(of_method, arrays.get(NONE)), rank, against(report, experiment, name))
+        for (name, of_method), rank in zip(arrays.items(), ranks, strict=True)
+    ]
+
+
+def network_of(place: ExperimentModel) -> tuple[str, ...]:
+    """What tells the network of a student from others, whatever it learns by."""
+    own = place.vary.keys() - place.options.keys() - set(EMBEDDING_OPTIONS)
+    return (place.student, *(f"{key}={place.vary[key]}" for key in sorted(own)))
+
+
+def gain(eers: np.ndarray, without: np.ndarray | None) -> float | None:
+    """1 - mean over trial lists / that of `without`, the mean over students; both (students, trial lists)."""
+    if without is None or not without.all():
+        return None
+    return float(np.mean(1 - eers.mean(axis=1) / without.mean(axis=1)))
+
+
+def against(report: Report, experiment: str, method: str) -> list[Comparison | None]:
+    """The reference of an experiment tested against a method over all students, on each trial list."""
+    settings = report.settings.experiments[experiment]
+    baseline = System(f"{experiment}:{method}", settings.backend)
+    tests = {test.trials: test for test in report.references[experiment] if test.baseline == baseline}
+    return [tests.get(trials) for trials in report.settings.trials]
+
+
+def comparison(report: Report, experiment: str, found: Mapping[str, list[Row]]) -> Markup | None:
+    """The methods of an experiment as a figure and a table; None where there is nothing to compare."""
+    compared = methods(report, experiment, found)
+    if not compared:
+        return None
+    reference = report.settings.experiments[experiment].reference
+    note = NOTE.format(len(compared[0].eers)) + (AGAINST.format(reference) if reference else "")
+    names = report.settings.trials
+    header = [
+        heading("Method"),
+        *(heading(f"{name}, EER %", "mean over students", "number") for name in names),
+        heading("Gain", "of the EER without a teacher", "number"),
+        heading("Rank", "mean", "number"),
+        *(
+            heading(f"{reference} − it, {name}", "difference, p, Holm p", "number")
+            for name in names
+            if reference
+        ),
+    ]
+    order = sorted(compared, key=lambda method: method.eers.mean())
+    return join(
+        element("h4", f"{experiment}, methods over all students"),
+        element("p", unbroken(note), cls="note"),
+        figure(plot(experiment, compared, names), CAPTION) if compared[0].gain is not None else None,
+        table(header, [method_row(method, bool(reference)) for method in order]),
+    )
+
+
+def method_row(method: Method, tested: bool) -> Markup:
+    """A row of the table."""
+    return element(
+        "tr",
+        cell(method.name),
+        *(number(f"{100 * eer:.2f}", eer) for eer in method.eers.mean(axis=0)),
+        cell("", -9) if method.gain is None else number(percent(method.gain, 1), method.gain),
+        number(f"{method.rank:.2f}", method.rank),
+        *(test_cell(test) for test in method.against if tested),
+    )
+
+
+def plot(experiment: str, compared: list[Method], names: Sequence[str]) -> Markup:
+    """A panel for each trial list, a line for each method that learns from a teacher."""
+    without = next(method.eers for method in compared if method.name == NONE)
+    learning = [method for method in compared if method.name != NONE]
+    with matplotlib.rc_context(STYLE):
+        drawing, panels = grid(len(names), min(len(names), 2), 0.22 * len(learning) + 0.8, share_y=True)
+        for index, (axes, name) in enumerate(zip(panels, names, strict=True)):
+            for line, method in enumerate(learning):
+                ratios = method.eers[:, index] / without[:, index]
+                axes.plot(ratios, [line] * len(ratios), "o", color=PALETTE[0], markersize=4, alpha=0.6)
+                axes.plot([ratios.mean()] * 2, [line - 0.35, line + 0.35], color=TEACHER, linewidth=1.6)
+            axes.axvline(1, color=PLAIN, linewidth=1)
+            axes.set_yticks(range(len(learning)), [method.name for method in learning])
+            axes.set(title=name, ylim=(len(learning) - 0.5, -0.5), xlabel="EER over that without a teacher")
+            axes.grid(axis="x")
+        return svg(drawing, f"methods-{experiment}", f"The methods of {experiment} over all students")

@@ -1,0 +1,121 @@
+"""Methods over several students: gains, ranks and tests, against arithmetic by hand."""
+
+import numpy as np
+import pytest
+from test_report_experiments import blank, metrics
+
+from spkdistill.report.contents import (
+    BackendSettings,
+    Comparison,
+    Cost,
+    Experiment,
+    ExperimentModel,
+    Interval,
+    ModelSettings,
+    Report,
+    ReportSettings,
+    System,
+)
+from spkdistill.report.experiment_rows import rows
+from spkdistill.report.methods import comparison, methods
+
+LISTS = "easy", "hard"
+EERS = {  # by student and method: those of two seeds on each list
+    "small": {
+        "none": [[0.10, 0.12], [0.20, 0.18]],
+        "dkd": [[0.09, 0.09], [0.18, 0.16]],
+        "trkd": [[0.08, 0.10], [0.12, 0.14]],
+    },
+    "large": {
+        "none": [[0.06, 0.06], [0.10, 0.10]],
+        "dkd": [[0.03, 0.05], [0.08, 0.08]],
+        "trkd": [[0.05, 0.05], [0.08, 0.10]],
+        "kd": [[0.01, 0.01], [0.01, 0.01]],  # not of both students
+    },
+}
+
+
+def made(eers=EERS, reference="trkd") -> Report:
+    """A run in which each student learns from the same teacher."""
+    models = {"big": ModelSettings("teacher", "xvector", None, (), None, None, None, "big", None)}
+    costs, places = {"big": Cost(1_000_000, 1_250_000, 4_000_000, 1e8, 192)}, []
+    measured = {("big", "cosine", trials): metrics(0.04) for trials in LISTS}
+    for student, of_student in eers.items():
+        for method, of_lists in of_student.items():
+            group = f"{student}-{method}"
+            for seed in range(2):
+                name = f"{group}-s{seed}" if seed else group
+                how = None if method == "none" else method, (), None, None
+                models[name] = ModelSettings("student", "fc8", *how, "big", group, None)
+                costs[name] = Cost(100_000, 100_000, 400_000, 1e7, 192)
+                kind = method.partition("-")[0]
+                place = name, group, student, "big", method, seed, kind, (), None, None, None, {}, {}
+                places.append(ExperimentModel(*place))
+                for trials, of_list in zip(LISTS, of_lists, strict=True):
+                    measured[name, "cosine", trials] = metrics(of_list[seed])
+    tests = [
+        Comparison(
+            "hard",
+            *(System(f"main:{each}", "cosine") for each in ("trkd", "dkd")),
+            *(0.11, 0.125, Interval(-0.015, -0.02, -0.01), 0.004, 0.012),
+        )
+    ]
+    settings = ReportSettings(
+        "run",
+        models,
+        {"cosine": BackendSettings("cosine", None, (), None, None)},
+        LISTS,
+        {"main": Experiment(tuple(places), "cosine", reference)},
+    )
+    given = {"settings": settings, "metrics": measured, "costs": costs, "comparisons": []}
+    return blank(Report, **given, references={"main": tests if reference else []})
+
+
+def found(report: Report) -> dict:
+    """The rows of each list."""
+    return {trials: rows(report, "main", trials) for trials in LISTS}
+
+
+def test_gain_is_that_of_the_mean_over_lists_averaged_over_students_and_rank_the_mean_place():
+    report = made()
+    none, dkd, trkd = methods(report, "main", found(report))
+    assert [each.name for each in (none, dkd, trkd)] == ["none", "dkd", "trkd"]
+    means = {
+        name: np.mean([EERS[student][name] for student in EERS], axis=2) for name in ("none", "dkd", "trkd")
+    }
+    assert sorted(map(tuple, np.round(dkd.eers, 9))) == sorted(map(tuple, np.round(means["dkd"], 9)))
+    of_students = {name: of.mean(axis=1) for name, of in means.items()}
+    assert none.gain == 0
+    assert dkd.gain == pytest.approx(np.mean(1 - of_students["dkd"] / of_students["none"]))
+    assert trkd.gain == pytest.approx(((1 - 0.11 / 0.15) + (1 - 0.07 / 0.08)) / 2)
+    assert (none.rank, dkd.rank, trkd.rank) == (3, 1.375, 1.625)  # one tie
+    assert trkd.against == [None, None]
+    assert dkd.against[0] is None
+    assert dkd.against[1].p_value == 0.004
+
+
+def test_only_methods_that_train_every_student_are_compared():
+    report = made()
+    assert "kd" not in [method.name for method in methods(report, "main", found(report))]
+    alone = made({"small": EERS["small"]})
+    assert methods(alone, "main", found(alone)) == []
+    assert comparison(alone, "main", found(alone)) is None
+
+
+def test_the_comparison_is_shown_best_first_with_its_tests():
+    report = made()
+    page = str(comparison(report, "main", found(report)))
+    assert page.index("<td>trkd</td>") < page.index("<td>dkd</td>") < page.index("<td>none</td>")
+    assert "19.6 %" in page
+    assert "p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.004, 0.012" in page
+    assert "<svg" in page
+    untested = str(comparison(made(reference=None), "main", found(report)))
+    assert "Against" not in untested
+    assert "difference, p" not in untested
+
+
+def test_without_a_student_trained_alone_there_is_no_gain():
+    learning = {student: {name: of[name] for name in ("dkd", "trkd")} for student, of in EERS.items()}
+    report = made(learning)
+    assert [method.gain for method in methods(report, "main", found(report))] == [None, None]
+    assert "<svg" not in str(comparison(report, "main", found(report)))
