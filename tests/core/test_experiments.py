@@ -217,8 +217,10 @@ def test_a_student_without_a_teacher_is_compared_beside_every_teacher():
     config["teachers"]["other"] = config["teachers"]["xvector"]
     config["experiments"] = {
         "one": {
-            "students": ["fc8"], "teachers": ["xvector", "other"],
-            "objectives": ["none", "kd"], "reference": "kd",
+            "students": ["fc8"],
+            "teachers": ["xvector", "other"],
+            "objectives": ["none", "kd"],
+            "reference": "kd",
         }
     }
     pairs = reference_pairs(resolve(config, SCHEMA), "one")

@@ -4,13 +4,27 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from runs import ROOT, Run
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Run:
-    """The tiny run, complete; tests that change something take a copy."""
-    run = Run(tmp_path_factory.mktemp("tiny"))
+def finished(tmp_path_factory, worker_id: str) -> Run:
+    """The tiny run, complete; tests that change it take a copy, and each process of pytest has its own."""
+    here = tmp_path_factory.mktemp("tiny")
+    if worker_id == "master":
+        return finish(here)
+    first = tmp_path_factory.getbasetemp().parent / "tiny"
+    with FileLock(f"{first}.lock"):
+        if not first.exists():
+            first.mkdir()
+            finish(first)
+    return Run(shutil.copytree(first, here, symlinks=True, dirs_exist_ok=True))
+
+
+def finish(directory: Path) -> Run:
+    """The tiny run in a directory."""
+    run = Run(directory)
     shutil.copy(ROOT / "workflow/configs/tiny.yaml", run.config_file)
     run.finish()
     return run

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from spkdistill.report.html import Markup
@@ -12,6 +13,7 @@ from spkdistill.report.plots import INK, PALETTE, STYLE, grid, svg
 
 Logs = Mapping[str, Mapping[str, np.ndarray]]  # name: column: values by epoch
 SETTINGS = ("epoch", "learning_rate")
+TOGETHER = 6  # curricula in a figure
 
 
 def kind(column: str) -> str:
@@ -35,12 +37,34 @@ def accuracy_curves(logs: Logs) -> Markup | None:
     )
 
 
-def curriculum_curves(logs: Logs) -> Markup | None:
-    """A panel for each column of a curriculum: its cut tau, the sizes and the masses of the sets."""
-    panels = [
-        (f"{name}: {c}", name, [c]) for name, log in logs.items() for c in columns_of(log, "curriculum")
+def curriculum_curves(logs: Logs) -> list[Markup]:
+    """A panel for each column of a curriculum: its cut tau, the sizes and the masses of the sets.
+
+    A line is a log; each figure has TOGETHER of them.
+    """
+    names = [name for name, log in logs.items() if columns_of(log, "curriculum")]
+    return [
+        draw_curriculum({name: logs[name] for name in names[start : start + TOGETHER]}, start)
+        for start in range(0, len(names), TOGETHER)
     ]
-    return draw_panels("curriculum", logs, panels)
+
+
+def draw_curriculum(logs: Logs, number: int) -> Markup:
+    """One of these figures; `number` tells it apart."""
+    columns = list(dict.fromkeys(column for log in logs.values() for column in columns_of(log, "curriculum")))
+    with matplotlib.rc_context(STYLE):
+        figure, panels = grid(len(columns), min(len(columns), 3), 1.9, legend=0.5)
+        for axes, column in zip(panels, columns, strict=True):
+            for hue, log in zip((INK, *PALETTE), logs.values(), strict=False):
+                if column in log:
+                    draw_column(axes, log, column, hue)
+            axes.set_title(column, fontsize=9)
+            axes.set_ylim(bottom=0)
+        handles = [
+            Line2D([], [], color=hue, label=name) for hue, name in zip((INK, *PALETTE), logs, strict=False)
+        ]
+        figure.legend(handles=handles, loc="outside upper left", ncols=4)
+        return svg(figure, f"curriculum-{number}", f"By epoch: {', '.join(columns)} of {', '.join(logs)}")
 
 
 def columns_of(log: Mapping[str, np.ndarray], wanted: str) -> list[str]:

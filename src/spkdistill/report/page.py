@@ -87,13 +87,19 @@ def figures(report: Report) -> Markup:
 
 
 def training(report: Report) -> Markup | None:
-    """Training curves, those of a curriculum apart."""
+    """Training curves, those of a curriculum apart; of several seeds the first."""
+    names = {group: report.members(group)[0] for group in report.groups}
+    logs = {group: report.logs[name] for group, name in names.items() if name in report.logs}
+    seeds = " Where there are several seeds, of the first." if any(map(report.several, names)) else ""
     drawn = [
-        (curves.loss_curves(report.logs), "Terms of the loss by epoch."),
-        (curves.accuracy_curves(report.logs), "Training accuracy by epoch."),
-        (curves.curriculum_curves(report.logs), "The curriculum of triage distillation by epoch."),
+        (curves.loss_curves(logs), "Terms of the loss by epoch."),
+        (curves.accuracy_curves(logs), "Training accuracy by epoch."),
+        *(
+            (image, "The curriculum of triage distillation by epoch.")
+            for image in curves.curriculum_curves(logs)
+        ),
     ]
-    found = [figure(image, caption) for image, caption in drawn if image]
+    found = [figure(image, caption + seeds) for image, caption in drawn if image]
     return join(*found) if found else None
 
 
