@@ -109,6 +109,10 @@ def test_the_comparison_is_shown_best_first_with_its_tests():
     assert "19.6 %" in page
     assert "p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.004, 0.012" in page
     assert "<svg" in page
+    told = page.replace("\N{NO-BREAK SPACE}", " ")
+    assert "Lowest EER on average: trkd, 19.6 % below the students without a teacher." in told
+    assert "hard: trkd is significantly better than 1 of 1 other methods, and worse than 0 (paired" in told
+    assert "easy: trkd is" not in told
     untested = str(comparison(made(reference=None), "main", found(report)))
     assert "Against" not in untested
     assert "difference, p" not in untested

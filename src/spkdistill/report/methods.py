@@ -12,6 +12,7 @@ from spkdistill.report.experiment_rows import Row
 from spkdistill.report.html import Markup, cell, element, figure, heading, join, number, table
 from spkdistill.report.numbers import percent, unbroken
 from spkdistill.report.plots import PALETTE, PLAIN, STYLE, TEACHER, grid, svg
+from spkdistill.report.sentences import SIGNIFICANT
 from spkdistill.report.tables import test_cell
 
 NOTE = (
@@ -104,12 +105,44 @@ def comparison(report: Report, experiment: str, found: Mapping[str, list[Row]]) 
         ),
     ]
     order = sorted(compared, key=lambda method: method.eers.mean())
+    told = [gains_sentence(order, reference), *tests_sentences(compared, reference, names)]
     return join(
         element("h4", f"{experiment}, methods over all students"),
+        element("ul", *(element("li", unbroken(sentence)) for sentence in told)),
         element("p", unbroken(note), cls="note"),
         figure(plot(experiment, compared, names), CAPTION) if compared[0].gain is not None else None,
         table(header, [method_row(method, bool(reference)) for method in order]),
     )
+
+
+def gains_sentence(order: list[Method], reference: str | None) -> str:
+    """The best method on average, and how the reference does; `order` is by mean EER."""
+    told = [f"Lowest EER on average: {gained(order[0])}."]
+    told += [f"{gained(method)}." for method in order[1:] if method.name == reference]
+    return " ".join(told)
+
+
+def gained(method: Method) -> str:
+    """A method with its gain."""
+    if method.gain is None or method.name == NONE:
+        return method.name
+    change = f"{percent(abs(method.gain), 1)} {'below' if method.gain >= 0 else 'above'}"
+    return f"{method.name}, {change} the students without a teacher"
+
+
+def tests_sentences(compared: list[Method], reference: str | None, names: Sequence[str]) -> list[str]:
+    """How many methods the reference differs from, on each trial list."""
+    told = []
+    for index, name in enumerate(names):
+        tests = [method.against[index] for method in compared if method.against[index]]
+        differ = [test.difference.value for test in tests if test.p_holm < SIGNIFICANT]
+        better, worse = sum(value < 0 for value in differ), sum(value > 0 for value in differ)
+        if tests:
+            told.append(
+                f"{name}: {reference} is significantly better than {better} of {len(tests)} other methods, "
+                f"and worse than {worse} (paired, over all students, Holm's method)."
+            )
+    return told
 
 
 def method_row(method: Method, tested: bool) -> Markup:
