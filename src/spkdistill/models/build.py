@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from spkdistill.errors import ConfigError
+from spkdistill.models.camplus import Camplus, CamplusSettings
 from spkdistill.models.conformer import Conformer, ConformerSettings
 from spkdistill.models.dtdnn import Dtdnn, DtdnnSettings
 from spkdistill.models.ecapa import Ecapa, EcapaSettings
@@ -14,7 +15,9 @@ from spkdistill.models.etdnn import Etdnn
 from spkdistill.models.fc8 import Fc8, Fc8Settings
 from spkdistill.models.heads import AamHead, AamSettings, SoftmaxHead, SoftmaxSettings
 from spkdistill.models.mobilenet import Mobilenet, MobilenetSettings
+from spkdistill.models.res2net import Res2net, Res2netSettings
 from spkdistill.models.resnet import Resnet, ResnetSettings
+from spkdistill.models.samresnet import Samresnet, SamresnetSettings
 from spkdistill.models.xvector import Xvector, XvectorSettings
 from spkdistill.settings import build
 
@@ -22,8 +25,11 @@ ARCHITECTURES = {
     "xvector": (Xvector, XvectorSettings),
     "etdnn": (Etdnn, XvectorSettings),
     "dtdnn": (Dtdnn, DtdnnSettings),
+    "camplus": (Camplus, CamplusSettings),
     "ecapa": (Ecapa, EcapaSettings),
     "resnet": (Resnet, ResnetSettings),
+    "samresnet": (Samresnet, SamresnetSettings),
+    "res2net": (Res2net, Res2netSettings),
     "conformer": (Conformer, ConformerSettings),
     "mobilenet": (Mobilenet, MobilenetSettings),
     "fc8": (Fc8, Fc8Settings),

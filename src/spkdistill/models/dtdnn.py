@@ -42,13 +42,10 @@ class Dtdnn(nn.Module):
         self.layer_dims = [channels]
         self.frames = nn.ModuleList([nn.Sequential(first, *normalised(channels))])
         for layers, dilation in zip(settings.blocks, self.DILATIONS, strict=True):
-            block = nn.Sequential()
-            for _ in range(layers):
-                block.append(DenseLayer(channels, settings.growth, settings.bottleneck, dilation))
-                channels += settings.growth
-            transit = padded_convolution(channels, max(1, channels // 2), bias=False)
-            self.frames.append(nn.Sequential(block, *normalised(channels), transit))
-            channels = transit.out_channels
+            block, channels = dense_block(
+                DenseLayer, layers, channels, settings.growth, settings.bottleneck, dilation
+            )
+            self.frames.append(block)
             self.layer_dims.append(channels)
         self.output = nn.Linear(2 * channels, settings.embedding, bias=False)
         self.norm = nn.BatchNorm1d(settings.embedding, affine=False)
@@ -82,6 +79,18 @@ class DenseLayer(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(batch, inputs, 1, frames) -> (batch, inputs + growth, 1, frames)."""
         return torch.cat([image, self.layers(image)], dim=1)
+
+
+def dense_block(
+    layer: type[DenseLayer], layers: int, channels: int, growth: int, bottleneck: int, dilation: int
+) -> tuple[nn.Sequential, int]:
+    """Dense layers and the transit layer that halves their channels, and how many it leaves."""
+    block = nn.Sequential()
+    for _ in range(layers):
+        block.append(layer(channels, growth, bottleneck, dilation))
+        channels += growth
+    transit = padded_convolution(channels, max(1, channels // 2), bias=False)
+    return nn.Sequential(block, *normalised(channels), transit), transit.out_channels
 
 
 def normalised(channels: int) -> tuple[nn.Module, nn.Module]:

@@ -63,9 +63,38 @@ class AttentiveStatistics(nn.Module):
         of_frame, of_context = self.hidden.weight.split([self.channels, 2 * self.channels], 1)
         context = functional.linear(statistics(frames), of_context, self.hidden.bias)
         hidden = torch.tanh(functional.linear(rows, of_frame) + context.unsqueeze(1))
-        weights = self.scores(hidden).softmax(1)
-        mean, power = (weights * rows).sum(1), (weights * rows.square()).sum(1)
-        return torch.cat([mean, (power - mean.square()).clamp(min=VARIANCE_FLOOR).sqrt()], dim=1)
+        return weighted_statistics(rows, self.scores(hidden))
+
+
+class LocalAttentiveStatistics(nn.Module):
+    """As `AttentiveStatistics`, with weights from each frame alone: e_t = V BN(ReLU(W h_t + b)) + k.
+
+    WeSpeaker's pooling of SimAM-ResNets.
+    """
+
+    def __init__(self, channels: int, bottleneck: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(channels, bottleneck)
+        self.norm = nn.BatchNorm1d(bottleneck)
+        self.scores = nn.Linear(bottleneck, channels)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(batch, channels, frames) -> (batch, 2 * channels) in float32; without autocast."""
+        rows = frames.transpose(1, 2)  # (batch, frames, channels)
+        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        hidden = torch.relu(self.hidden(rows))
+        hidden = self.norm(hidden.flatten(0, 1)).view_as(hidden)
+        return weighted_statistics(rows, self.scores(hidden))
+
+
+def weighted_statistics(rows: Tensor, scores: Tensor) -> Tensor:
+    """Mean and standard deviation under softmax over frames of the scores, channel by channel.
+
+    Both (batch, frames, channels) -> (batch, 2 * channels).
+    """
+    weights = scores.softmax(1)
+    mean, power = (weights * rows).sum(1), (weights * rows.square()).sum(1)
+    return torch.cat([mean, (power - mean.square()).clamp(min=VARIANCE_FLOOR).sqrt()], dim=1)
 
 
 class DictionaryEncoding(nn.Module):

@@ -1,5 +1,6 @@
 """ResNets over frames and frequency (He et al., arXiv 1512.03385), as WeSpeaker and its like make them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -28,45 +29,69 @@ class Resnet(MapNetwork):
     """A stem and four stages of residual blocks; each stage after the first halves frames and frequency."""
 
     def __init__(self, settings: ResnetSettings, feature_dim: int) -> None:
-        if len(settings.blocks) != 4:
-            raise ConfigError(f"model.blocks: expected four numbers of blocks, found {list(settings.blocks)}")
-        inputs = settings.channels
-        stages = [nn.Sequential(*convolution(1, inputs, 3), nn.ReLU(inplace=True))]
-        channels = [inputs]
-        for stage, blocks in enumerate(settings.blocks):
-            body = bottleneck if settings.bottleneck else basic
-            width, stride = settings.channels * 2**stage, 1 if stage == 0 else 2
-            outputs = width * (EXPANSION if settings.bottleneck else 1)
-            layers = nn.Sequential()
-            for block in range(blocks):
-                stride = stride if block == 0 else 1
-                layers.append(Residual(body(inputs, width, stride), inputs, outputs, stride))
-                inputs = outputs
-            stages.append(layers)
-            channels.append(outputs)
-        super().__init__(stages, channels, 3, feature_dim, settings.embedding)
+        body, expansion = (bottleneck, EXPANSION) if settings.bottleneck else (basic, 1)
+        stages = residual_stages(settings.channels, settings.blocks, body, expansion)
+        super().__init__(*stages, 3, feature_dim, settings.embedding)
 
 
 class Residual(nn.Module):
     """ReLU(f(x) + x), with a projection of x where f changes its shape."""
 
-    def __init__(self, body: nn.Module, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(
+        self,
+        body: nn.Module,
+        inputs: int,
+        outputs: int,
+        stride: tuple[int, int],
+        activation: Callable[..., nn.Module] = nn.ReLU,
+    ) -> None:
         super().__init__()
         self.stride, self.body, self.shortcut = stride, body, nn.Identity()
-        if stride != 1 or inputs != outputs:
+        self.activation = activation(inplace=True)
+        if stride != (1, 1) or inputs != outputs:
             self.shortcut = nn.Sequential(*convolution(inputs, outputs))
 
     def forward(self, image: Tensor) -> Tensor:
-        """(batch, inputs, frames, frequencies) -> (batch, outputs, frames / stride, frequencies / stride).
-
-        The shortcut's stride is a slice: on a CPU torch 2.13 writes beyond its memory in a strided 1 x 1
-        convolution of bfloat16 whose channels are innermost.
-        """
-        here = image[:, :, :: self.stride, :: self.stride]
-        return (self.body(image) + self.shortcut(here)).relu_()
+        """(batch, inputs, frames, frequencies) -> (batch, outputs, both over the stride)."""
+        return self.activation(self.body(image) + self.shortcut(strided(image, self.stride)))
 
 
-def basic(inputs: int, width: int, stride: int) -> nn.Sequential:
+def residual_stages(
+    channels: int,
+    blocks: tuple[int, ...],
+    body: Callable[[int, int, tuple[int, int]], nn.Module],
+    expansion: int,
+    activation: Callable[..., nn.Module] = nn.ReLU,
+) -> tuple[list[nn.Module], list[int]]:
+    """The stem and four stages of residual blocks, and the channels of their maps.
+
+    `body(inputs, width, stride)` has `expansion` times `width` channels; each stage doubles the width.
+    """
+    if len(blocks) != 4:
+        raise ConfigError(f"model.blocks: expected four numbers of blocks, found {list(blocks)}")
+    stages = [nn.Sequential(*convolution(1, channels, 3), nn.ReLU(inplace=True))]
+    sizes = [channels]
+    for stage, count in enumerate(blocks):
+        width, inputs, layers = channels * 2**stage, sizes[-1], nn.Sequential()
+        outputs = width * expansion
+        for block in range(count):
+            stride = (2, 2) if stage > 0 and block == 0 else (1, 1)
+            layers.append(Residual(body(inputs, width, stride), inputs, outputs, stride, activation))
+            inputs = outputs
+        stages.append(layers)
+        sizes.append(outputs)
+    return stages, sizes
+
+
+def strided(image: Tensor, stride: tuple[int, int]) -> Tensor:
+    """Every so-manieth frame and frequency, what a convolution 1 x 1 of that stride sees.
+
+    On a CPU torch 2.13 writes beyond its memory in that convolution, of bfloat16 and channels innermost.
+    """
+    return image[:, :, :: stride[0], :: stride[1]]
+
+
+def basic(inputs: int, width: int, stride: tuple[int, int]) -> nn.Sequential:
     """Two convolutions 3 x 3, each with BN."""
     return nn.Sequential(
         *convolution(inputs, width, 3, stride),
@@ -75,7 +100,7 @@ def basic(inputs: int, width: int, stride: int) -> nn.Sequential:
     )
 
 
-def bottleneck(inputs: int, width: int, stride: int) -> nn.Sequential:
+def bottleneck(inputs: int, width: int, stride: tuple[int, int]) -> nn.Sequential:
     """Convolutions 1 x 1 to the width, 3 x 3, and 1 x 1 to EXPANSION times the width, each with BN."""
     return nn.Sequential(
         *convolution(inputs, width),
