@@ -21,5 +21,7 @@ SMALL = {
     "mobilenet": {"channels": 4, "expansion": 2, "embedding": 6},
     "fc8": {"channels": 8, "layers": 3, "embedding": 6},
 }
+SMALL["redimnet"] = {"channels": 8, "strides": [1, 3], "blocks": [1, 2], "expansions": [2, 1]}
+SMALL["redimnet"] |= {"reductions": [0, 3], "kind": "resnet_se", "group": 2, "bottleneck": 5, "embedding": 6}
 SMALL["conformer"] |= {"subsampling": 4, "bottleneck": 5, "dropout": 0.1}
 SMALL = {arch: {"arch": arch, **settings} for arch, settings in SMALL.items()}

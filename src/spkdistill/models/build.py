@@ -15,6 +15,7 @@ from spkdistill.models.etdnn import Etdnn
 from spkdistill.models.fc8 import Fc8, Fc8Settings
 from spkdistill.models.heads import AamHead, AamSettings, SoftmaxHead, SoftmaxSettings
 from spkdistill.models.mobilenet import Mobilenet, MobilenetSettings
+from spkdistill.models.redimnet import Redimnet, RedimnetSettings
 from spkdistill.models.res2net import Res2net, Res2netSettings
 from spkdistill.models.resnet import Resnet, ResnetSettings
 from spkdistill.models.samresnet import Samresnet, SamresnetSettings
@@ -30,6 +31,7 @@ ARCHITECTURES = {
     "resnet": (Resnet, ResnetSettings),
     "samresnet": (Samresnet, SamresnetSettings),
     "res2net": (Res2net, Res2netSettings),
+    "redimnet": (Redimnet, RedimnetSettings),
     "conformer": (Conformer, ConformerSettings),
     "mobilenet": (Mobilenet, MobilenetSettings),
     "fc8": (Fc8, Fc8Settings),
@@ -38,6 +40,7 @@ HEADS = {"softmax": (SoftmaxHead, SoftmaxSettings), "aam": (AamHead, AamSettings
 LARGEST = 2**24  # width; more is a mistake, and torch cannot count its parameters
 DEEPEST = 200  # modules, each of which takes time to build
 COUNTS = ("layers", "blocks", "scale")  # settings that are numbers of modules
+OPTIONAL = ("reductions",)  # settings where 0 stands for none
 
 Settings = TypeVar("Settings")
 
@@ -74,10 +77,11 @@ def build_sizes(kind: type[Settings], mapping: Mapping[str, Any], where: str) ->
     for field in fields(settings):
         value = getattr(settings, field.name)
         most = DEEPEST if field.name in COUNTS else LARGEST
+        least = 0 if field.name in OPTIONAL else 1
         sizes = value if isinstance(value, tuple) else (value,)
         for size in sizes:
-            if isinstance(size, int) and not isinstance(size, bool) and not 1 <= size <= most:
-                raise ConfigError(f"{where}.{field.name}: expected 1 to {most}, found {size}")
+            if isinstance(size, int) and not isinstance(size, bool) and not least <= size <= most:
+                raise ConfigError(f"{where}.{field.name}: expected {least} to {most}, found {size}")
         if isinstance(value, tuple) and not (all(type(size) is int for size in sizes) and sum(sizes) <= most):
             expected = f"whole numbers that add up to {most} or less"
             raise ConfigError(f"{where}.{field.name}: expected {expected}, found {list(sizes)}")

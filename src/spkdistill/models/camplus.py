@@ -1,4 +1,4 @@
-"""CAM++ (Wang et al., arXiv 2303.00332): a densely connected TDNN whose layers are masked by their context."""
+"""CAM++ (Wang et al., arXiv 2303.00332): a D-TDNN whose layers are masked by their context."""
 
 from dataclasses import dataclass
 
@@ -80,7 +80,7 @@ class Camplus(nn.Module):
 
 
 class MaskedDenseLayer(DenseLayer):
-    """[x; f(x) m(h)]: the dense layer of the D-TDNN, its last convolution masked by the context of its input h."""
+    """[x; f(h) m(h)]: a dense layer whose last convolution f is masked by the context of its input h."""
 
     def __init__(self, inputs: int, growth: int, bottleneck: int, dilation: int) -> None:
         super().__init__(inputs, growth, bottleneck, dilation)
