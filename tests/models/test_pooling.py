@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from spkdistill.models.pooling import AttentiveStatistics, DictionaryEncoding, Moments, statistics
+from spkdistill.models.pooling import (
+    AttentiveStatistics,
+    DictionaryEncoding,
+    LocalAttentiveStatistics,
+    Moments,
+    statistics,
+)
 
 
 def test_statistics_are_mean_and_biased_standard_deviation():
@@ -30,6 +36,23 @@ def test_attentive_statistics_are_their_formula_frame_by_frame():
     w, b, v, k = (parameter.detach().numpy() for parameter in pooling.parameters())
     context = np.concatenate([h.mean(1), h.std(1)])
     scores = np.stack([v @ np.tanh(w @ np.concatenate([h[:, t], context]) + b) + k for t in range(7)], 1)
+    weights = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    mean = (weights * h).sum(1)
+    std = np.sqrt((weights * (h - mean[:, None]) ** 2).sum(1))
+    np.testing.assert_allclose(pooling(frames)[0].detach(), np.concatenate([mean, std]))
+
+
+def test_local_attentive_statistics_are_their_formula_frame_by_frame():
+    pooling = LocalAttentiveStatistics(3, 4).double().eval()
+    pooling.norm.running_mean.uniform_(-1, 1)
+    pooling.norm.running_var.uniform_(0.5, 2)
+    frames = torch.randn(1, 3, 7, dtype=torch.float64)
+    h = frames[0].numpy()
+    w, b, _, _, v, k = (parameter.detach().numpy() for parameter in pooling.parameters())
+    mean, variance = pooling.norm.running_mean.numpy(), pooling.norm.running_var.numpy()
+    scores = np.stack(
+        [v @ ((np.maximum(w @ h[:, t] + b, 0) - mean) / np.sqrt(variance + 1e-5)) + k for t in range(7)], 1
+    )
     weights = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     mean = (weights * h).sum(1)
     std = np.sqrt((weights * (h - mean[:, None]) ** 2).sum(1))

@@ -4,7 +4,17 @@ import pytest
 import torch
 
 from spkdistill.models.build import build_model
-from spkdistill.models.cost import PUBLISHED, RESNET, SPAN, macs, macs_per_second, parameters, weight_bytes
+from spkdistill.models.cost import (
+    PUBLISHED,
+    REDIMNET,
+    RES2NET,
+    RESNET,
+    SPAN,
+    macs,
+    macs_per_second,
+    parameters,
+    weight_bytes,
+)
 
 
 def published(name):
@@ -35,6 +45,100 @@ def test_resnets_34_221_and_293_have_wespeakers_parameters(blocks, bottleneck, m
     with torch.device("meta"):
         model = build_model(RESNET | {"blocks": blocks, "bottleneck": bottleneck}, 80)
     assert parameters(model) // 10_000 == round(100 * millions)
+
+
+def test_ecapa_400_has_the_parameters_of_its_layer_table():
+    tdnn = 400 * 400 + 3 * 400  # 1 x 1, bias and BN
+    res2 = 7 * (50 * 50 * 3 + 3 * 50)
+    squeeze = 401 * 128 + 129 * 400
+    pooling = (3 * 1536 + 1) * 128 + 129 * 1536 + 2 * 3072 + 3073 * 192
+    expected = 80 * 5 * 400 + 3 * 400 + 3 * (2 * tdnn + res2 + squeeze) + 1201 * 1536 + pooling
+    assert parameters(published("ecapa, 400 channels")) == expected
+
+
+def test_resnet152_has_the_parameters_of_its_layer_table():
+    expected, inputs = 9 * 32 + 2 * 32, 32
+    for width, blocks in zip((32, 64, 128, 256), (3, 8, 36, 3), strict=True):
+        for block in range(blocks):
+            expected += inputs * width + 9 * width**2 + 4 * width**2 + 2 * (width + width + 4 * width)
+            expected += (inputs * 4 * width + 2 * 4 * width) if block == 0 else 0
+            inputs = 4 * width
+    assert parameters(published("resnet152")) == expected + (2 * 1024 * 10 + 1) * 256
+
+
+def test_mobilenet_has_the_parameters_of_torchvisions_but_for_its_ends():
+    """3,504,872 with a stem of three colours, 1,280 last channels and the classifier of 1,000."""
+    stem, last, classifier = 2 * 9 * 32, 320 * 1280 + 2 * 1280, 1281 * 1000
+    embedding = (2 * 320 * 3 + 1) * 192
+    assert parameters(published("mobilenet")) - embedding == 3_504_872 - stem - last - classifier
+
+
+@pytest.mark.parametrize(("name", "millions"), [("sam-resnet34", 25.2), ("sam-resnet100", 50.2)])
+def test_sam_resnets_have_wespeakers_parameters(name, millions):
+    assert round(parameters(published(name)) / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize("name", ["sam-resnet34", "sam-resnet50"])
+def test_simam_has_no_parameters(name):
+    """What a SAM-ResNet has beyond a ResNet of its width is in the attention that pools."""
+    settings, feature_dim, _ = PUBLISHED[name]
+    resnet = {key: value for key, value in settings.items() if key != "attention"} | {"arch": "resnet"}
+    with torch.device("meta"):
+        model = build_model(resnet, feature_dim)
+    last = model.layer_dims[-1]
+    attention = (last + 1) * 128 + 2 * 128 + 129 * last
+    assert parameters(published(name)) == parameters(model) + attention
+
+
+@pytest.mark.parametrize(("embedding", "millions"), [(192, 4.03), (256, 4.68)])
+def test_res2net34_has_the_parameters_of_3d_speaker_and_wespeaker(embedding, millions):
+    with torch.device("meta"):
+        model = build_model(RES2NET | {"embedding": embedding}, 80)
+    assert parameters(model) // 10_000 == round(100 * millions)
+
+
+def test_camplus_has_wespeakers_parameters():
+    assert round(parameters(published("cam++")) / 1e6, 2) == 7.18
+
+
+def test_redimnet_b5_has_the_numbers_of_its_published_checkpoint():
+    """IDRnD's b5-vox2-ft_lm.pt: 1,052 tensors of 7,709,351 numbers, 7.66 M of them parameters, not 9.2 M.
+
+    Four tensors are not the network's: mel filters of 257 bins, the window, the pre-emphasis, and the weight
+    of a single signal.
+    """
+    numbers = [tensor.numel() for tensor in published("redimnet-b5").state_dict().values()]
+    assert len(numbers) + 4 == 1_052
+    assert sum(numbers) + 257 * 72 + 400 + 2 + 1 == 7_709_351
+
+
+REDIMNETS = {  # WeSpeaker's counts; the paper rounds, and has 4.7 M for B2, 3.0 M for B3, 6.3 M for B4
+    1.0: {"channels": 10, "strides": [1, 2, 1, 2, 1], "blocks": [2, 3, 3, 4, 3], "kind": "resnet", "group": 1}
+    | {"expansions": [1, 2, 3, 2, 1], "reductions": [30, 30, 30, 10, 10]},
+    2.1: {"channels": 12, "strides": [1, 2, 3, 2, 2], "blocks": [2, 3, 4, 5, 3], "kind": "convnext"}
+    | {"expansions": [1] * 5, "reductions": [0, 0, 12, 12, 8], "group": 8},
+    4.9: PUBLISHED["redimnet-b2"][0],
+    3.2: {"channels": 16, "blocks": [6, 6, 8, 10, 10, 8], "expansions": [4, 2, 2, 2, 1, 1]}
+    | {"reductions": [32, 32, 32, 16, 16, 16], "kind": "resnet_se", "group": 1},
+    6.4: PUBLISHED["redimnet-b5"][0] | {"group": 1},
+    15.0: {"channels": 32, "strides": [1, 2, 1, 3, 1, 2], "blocks": [4, 6, 6, 8, 8, 8], "kind": "resnet"}
+    | {"expansions": [4, 2, 2, 1, 1, 1], "reductions": [32, 32, 24, 24, 16, 16], "group": 32},
+}
+
+
+@pytest.mark.parametrize("millions", REDIMNETS)
+def test_redimnets_b0_to_b6_have_wespeakers_parameters(millions):
+    settings = REDIMNET | REDIMNETS[millions]
+    with torch.device("meta"):
+        model = build_model(settings, 60 if settings["channels"] == 10 else 72)
+    assert round(parameters(model) / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize(("name", "giga"), [("redimnet-b2", 0.90), ("redimnet-b5", 8.74)])
+def test_multiply_accumulates_of_redimnets(name, giga):
+    """Of two seconds in frames of 15 ms. The paper has 0.90 G for B2, and 9.87 G for its B5 of 9.2 M."""
+    with torch.device("meta"):
+        assert macs(published(name), torch.zeros(1, 134, 72)) / 1e9 == pytest.approx(giga, rel=0.01)
 
 
 def test_conformer_has_the_parameters_of_its_layer_table():

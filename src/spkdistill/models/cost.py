@@ -20,6 +20,15 @@ XVECTOR = {"arch": "xvector", "channels": 512, "pooling_channels": 1500, "embedd
 DTDNN = {"channels": 128, "growth": 64, "bottleneck": 128, "blocks": [6, 12], "embedding": 512}
 ECAPA = {"arch": "ecapa", "scale": 8, "pooling_channels": 1536, "bottleneck": 128, "embedding": 192}
 RESNET = {"arch": "resnet", "channels": 32, "embedding": 256}
+SAMRESNET = {"arch": "samresnet", "channels": 64, "attention": 128, "embedding": 256}
+RES2NET = {"arch": "res2net", "channels": 32, "blocks": [3, 4, 6, 3], "scale": 2, "embedding": 256}
+CAMPLUS = {"channels": 128, "growth": 32, "bottleneck": 128, "blocks": [12, 24, 16], "embedding": 512}
+CAMPLUS |= {"arch": "camplus", "map_channels": 32}
+REDIMNET = {"arch": "redimnet", "strides": [1, 2, 1, 2, 1, 2], "bottleneck": 128, "embedding": 192}
+REDIMNET_B2 = {"channels": 16, "blocks": [2, 2, 3, 4, 4, 4], "expansions": [1] * 6, "kind": "convnext"}
+REDIMNET_B2 |= REDIMNET | {"reductions": [12, 12, 12, 8, 8, 4], "group": 4}
+REDIMNET_B5 = {"channels": 32, "blocks": [4, 4, 6, 6, 8, 4], "expansions": [2, 2, 2, 1, 1, 1]}
+REDIMNET_B5 |= REDIMNET | {"reductions": [48, 48, 48, 32, 24, 16], "kind": "resnet_se", "group": 16}
 CONFORMER = {"channels": 256, "blocks": 6, "heads": 4, "hidden": 2048, "kernel": 15, "subsampling": 2}
 CONFORMER |= {"arch": "conformer", "bottleneck": 128, "dropout": 0.1, "embedding": 192}
 MOBILENET = {"arch": "mobilenet", "channels": 32, "expansion": 6, "embedding": 192}
@@ -30,11 +39,20 @@ PUBLISHED = {  # name: (model, features, head), at the sizes of the papers and o
     "xvector": (XVECTOR, 30, KALDI_HEAD),
     "etdnn": (XVECTOR | {"arch": "etdnn"}, 30, KALDI_HEAD),
     "dtdnn": (DTDNN | {"arch": "dtdnn"}, 30, AAM_HEAD),
+    "cam++": (CAMPLUS, 80, AAM_HEAD),
+    "ecapa, 400 channels": (ECAPA | {"channels": 400}, 80, AAM_HEAD),
     "ecapa, 512 channels": (ECAPA | {"channels": 512}, 80, AAM_HEAD),
     "ecapa, 1024 channels": (ECAPA | {"channels": 1024}, 80, AAM_HEAD),
     "resnet18": (RESNET | {"blocks": [2, 2, 2, 2], "bottleneck": False}, 80, AAM_HEAD),
     "resnet34": (RESNET | {"blocks": [3, 4, 6, 3], "bottleneck": False}, 80, AAM_HEAD),
     "resnet101": (RESNET | {"blocks": [3, 4, 23, 3], "bottleneck": True}, 80, AAM_HEAD),
+    "resnet152": (RESNET | {"blocks": [3, 8, 36, 3], "bottleneck": True}, 80, AAM_HEAD),
+    "sam-resnet34": (SAMRESNET | {"blocks": [3, 4, 6, 3], "bottleneck": False}, 80, AAM_HEAD),
+    "sam-resnet50": (SAMRESNET | {"blocks": [3, 4, 6, 3], "bottleneck": True}, 80, AAM_HEAD),
+    "sam-resnet100": (SAMRESNET | {"blocks": [6, 16, 24, 3], "bottleneck": False}, 80, AAM_HEAD),
+    "res2net34": (RES2NET, 80, AAM_HEAD),
+    "redimnet-b2": (REDIMNET_B2, 72, AAM_HEAD),
+    "redimnet-b5": (REDIMNET_B5, 72, AAM_HEAD),
     "conformer": (CONFORMER, 80, AAM_HEAD),
     "mobilenet": (MOBILENET, 80, AAM_HEAD),
     "fc8, one target of 512": (FC8 | {"embedding": 512}, 30, None),
