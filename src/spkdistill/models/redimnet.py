@@ -108,7 +108,8 @@ def weighted_sum(signals: list[Tensor], weights: Tensor | None) -> Tensor:
     """sum_i softmax_i(w)_i x_i, unit by unit; a single signal needs no weights."""
     if weights is None:
         return signals[0]
-    return sum(weight * signal for weight, signal in zip(weights.softmax(0), signals, strict=True))
+    shares = weights.softmax(0).to(signals[-1].dtype)
+    return sum(share * signal for share, signal in zip(shares, signals, strict=True))
 
 
 def map_stage(
@@ -257,7 +258,7 @@ class TransformerLayer(nn.Module):
             layer(hidden).unflatten(2, (HEADS, -1)).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
         )
-        weights = ((query @ key.transpose(2, 3)).float() / math.sqrt(query.shape[3])).softmax(3)
+        weights = (query / math.sqrt(query.shape[3]) @ key.transpose(2, 3)).softmax(3)
         return self.output((weights.to(value.dtype) @ value).transpose(1, 2).flatten(2))
 
 

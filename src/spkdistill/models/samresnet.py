@@ -42,11 +42,15 @@ class SimAm(nn.Module):
     FLOOR = 1e-4
 
     def forward(self, image: Tensor) -> Tensor:
-        """(batch, channels, frames, frequencies) -> the same shape."""
-        distance = (image - image.mean((2, 3), keepdim=True)).square()
-        count = max(image.shape[2] * image.shape[3] - 1, 1)
-        variance = distance.sum((2, 3), keepdim=True) / count
-        return image * (distance / (4 * (variance + self.FLOOR)) + 0.5).sigmoid()
+        """(batch, channels, frames, frequencies) -> the same shape.
+
+        As rows of channels: on a CPU autograd of means over two axes takes five times as long.
+        """
+        rows = image.permute(0, 2, 3, 1).flatten(1, 2)
+        distance = (rows - rows.mean(1, keepdim=True)).square()
+        variance = distance.sum(1, keepdim=True) / max(rows.shape[1] - 1, 1)
+        rows = rows * (distance * (0.25 / (variance + self.FLOOR)) + 0.5).sigmoid()
+        return rows.unflatten(1, image.shape[2:]).permute(0, 3, 1, 2)
 
 
 def attended(
