@@ -244,11 +244,8 @@ def check_trials(config: dict[str, Any]) -> None:
 
 
 def check_targets(config: dict[str, Any]) -> None:
-    """Raise a ConfigError for parts that no teacher's cache has, or that no student can regress.
-
-    How many layers a teacher has the networks know, which the check of a config does not wait for.
-    """
-    from spkdistill.distill.parts import KNOWN, is_embedding, is_part
+    """Raise a ConfigError for parts that a teacher's cache cannot have, or that no student can regress."""
+    from spkdistill.distill.parts import KNOWN, is_embedding, is_part, lacks, learnt
 
     listed = {f"teachers.{name}": teacher for name, teacher in config["teachers"].items()}
     regressed = {f"objectives.{name}": objective for name, objective in config["objectives"].items()}
@@ -258,6 +255,16 @@ def check_targets(config: dict[str, Any]) -> None:
             for part in settings.get("targets", []):
                 if not is_known(part):
                     raise ConfigError(f"{where}.targets: {part!r} is not known; choose from {known}")
+    wanted = [(f"teachers.{name}", name, teacher["targets"]) for name, teacher in config["teachers"].items()]
+    wanted += [
+        (f"students.{name}", student["teacher"], learnt(student["distil"]))
+        for name, student in config["students"].items()
+    ]
+    for where, teacher, parts_of in wanted:
+        model = config["teachers"][teacher].get("model")  # of a foreign one another check speaks
+        for part in parts_of if model else ():
+            if reason := lacks(model, part):
+                raise ConfigError(f"{where}.targets: the teacher {teacher} lacks it: {reason}")
 
 
 def check_values(config: dict[str, Any]) -> None:

@@ -72,6 +72,21 @@ def test_every_config_that_we_ship_is_valid(path):
             "speaker",
             "objectives.xvector.targets_of: 'speaker' is not one of",
         ),
+        (
+            "teachers.xvector.targets",
+            ["xvector", "layer:6"],
+            "teachers.xvector.targets: the teacher xvector lacks it: layer:6: xvector has 5 frame layers",
+        ),
+        (
+            "objectives.xvector.targets",
+            ["layer:99"],
+            "students.fc8-xvector.targets: the teacher xvector lacks it: layer:99: xvector has 5 frame layers",
+        ),
+        (
+            "teachers.xvector.model",
+            {"arch": "fc8"},
+            "teachers.xvector.targets: the teacher xvector lacks it: fc8 has no layer called narrow_bn; name",
+        ),
         ("teachers.xvector.targets", ["layer:x"], "teachers.xvector.targets: 'layer:x' is not known; choose"),
         ("teachers.xvector.target_storage", "float16", "teachers.xvector.target_storage: 'float16' is not"),
         ("trials.trials.set", "test", "trials.trials.set: sets has no entry 'test'"),

@@ -3,10 +3,14 @@
 import pytest
 import torch
 
+from spkdistill.distill.parts import frame_layers, lacks
 from spkdistill.models.build import build_model
 from spkdistill.models.cost import (
+    CONFORMER,
+    FC8,
     PUBLISHED,
     REDIMNET,
+    REDIMNET_B2,
     RES2NET,
     RESNET,
     SPAN,
@@ -17,11 +21,32 @@ from spkdistill.models.cost import (
 )
 
 
+DEEPER = {"strides": [1, 2], "blocks": [1, 1], "expansions": [1, 1], "reductions": [12, 12]}
+
+
 def published(name):
     """The network of a row of the table, of shapes alone."""
     settings, feature_dim, _ = PUBLISHED[name]
     with torch.device("meta"):
         return build_model(settings, feature_dim).eval()
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_config_knows_how_many_frame_layers_a_network_has_and_whether_it_has_named_ones(name):
+    network, settings = published(name), PUBLISHED[name][0]
+    assert frame_layers(settings) == len(network.layer_dims)
+    for part in ("narrow_bn", "wide_bn"):
+        assert (lacks(settings, part) is None) == hasattr(network, part.upper())
+
+
+@pytest.mark.parametrize(
+    "varied",
+    [FC8 | {"layers": 3, "embedding": 8}, CONFORMER | {"blocks": 2}, REDIMNET_B2 | DEEPER],
+)
+def test_a_config_knows_that_of_other_sizes_too(varied):
+    with torch.device("meta"):
+        network = build_model(varied, 72)
+    assert frame_layers(varied) == len(network.layer_dims)
 
 
 def test_etdnn_has_the_6_057_436_parameters_of_its_layer_table():

@@ -10,6 +10,32 @@ LAYER = re.compile(r"layer:([1-9]\d{0,2})", re.ASCII)
 KNOWN = f"{', '.join(PARTS[:-1])}, layer:N"  # what a student can regress
 
 
+FRAME_LAYERS = {  # of each architecture; of the others as many as their settings say
+    **dict.fromkeys(("resnet", "samresnet", "res2net"), 6),
+    **{"xvector": 5, "etdnn": 10, "dtdnn": 3, "ecapa": 5, "camplus": 4, "mobilenet": 9},
+}
+
+
+def frame_layers(model: Mapping[str, Any]) -> int:
+    """How many frame layers a network of these settings has."""
+    arch = model["arch"]
+    if arch == "conformer":
+        return model["blocks"] + 2
+    if arch == "redimnet":
+        return len(model["strides"]) + 2
+    return model["layers"] if arch == "fc8" else FRAME_LAYERS[arch]
+
+
+def lacks(model: Mapping[str, Any], part: str) -> str | None:
+    """Why a teacher of these settings has no such part; None if it has."""
+    if part in ("narrow_bn", "wide_bn") and model["arch"] == "fc8":
+        return f"{model['arch']} has no layer called {part}; name one as layer:N"
+    layers = frame_layers(model)
+    if (layer_of(part) or 0) > layers:
+        return f"{part}: {model['arch']} has {layers} frame layers"
+    return None
+
+
 def is_part(name: str) -> bool:
     """Whether a teacher may have a part called that: one of PARTS, or the N-th frame layer as `layer:N`."""
     return name in PARTS or layer_of(name) is not None
