@@ -80,7 +80,7 @@ def test_every_config_that_we_ship_is_valid(path):
         (
             "objectives.xvector.targets",
             ["layer:99"],
-            "students.fc8-xvector.targets: the teacher xvector lacks it: layer:99: xvector has 5 frame layers",
+            "students.fc8-xvector.targets: the teacher xvector lacks it: layer:99: xvector has 5 frame",
         ),
         (
             "teachers.xvector.model",

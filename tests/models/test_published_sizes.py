@@ -20,7 +20,6 @@ from spkdistill.models.cost import (
     weight_bytes,
 )
 
-
 DEEPER = {"strides": [1, 2], "blocks": [1, 1], "expansions": [1, 1], "reductions": [12, 12]}
 
 
