@@ -260,11 +260,7 @@ def build_objectives(distil: Mapping[str, Any], where: str) -> tuple[Objective, 
         return ()
     if distil.get("objective") != "sum":
         return (build_objective(distil, where),)
-    head = {key: distil[key] for key in ("teacher_head",) if key in distil}
-    return tuple(
-        build_objective({**one, **(head if "kd_logits" in one else {})}, f"{where}.of.{place}")
-        for place, one in enumerate(distil["of"])
-    )
+    return tuple(build_objective(one, f"{where}.of.{place}") for place, one in enumerate(distil["of"]))
 
 
 def build_objective(distil: Mapping[str, Any], where: str) -> Objective:
