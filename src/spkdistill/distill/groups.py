@@ -15,16 +15,30 @@ from torch.nn import functional
 EMPTY = -1e30  # a log-mass of nothing: finite, as 0 * EMPTY is to be 0; any logit vanishes beside it
 
 
-def part(logits: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (batch, classes) parted into those of a group and those of the other classes.
+def part(logits: Tensor, columns: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Logits (batch, classes) over T, in float32 or wider, parted into those in some columns and the others.
 
-    `members` are either the group's columns, int64 (batch, k): then the first result is (batch, k); places
-    that a row does not need name a column that is EMPTY already. Or they are a mask of 1 and 0 (batch,
-    classes) in the type of the logits, and both results are (batch, classes).
+    Columns int64 (batch, k) -> (batch, k), and (batch, classes) with EMPTY in these columns. The first column
+    of a row may come again in it; only its first value has a gradient.
+    """
+    return _Part.apply(logits, columns, temperature)
+
+
+def group(logits: Tensor, members: Tensor) -> Tensor:
+    """The logits (batch, classes) of a group: (batch, k) of its columns, or by a mask with EMPTY elsewhere.
+
+    `members` are int64 columns (batch, k), or a mask of 1 and 0 of the logits' type and shape.
     """
     if members.dtype == torch.int64:
-        return _Part.apply(logits, members)
-    return logits + (members - 1) * -EMPTY, torch.add(logits, members, alpha=EMPTY)
+        return logits.gather(1, members)
+    return torch.add(logits, 1 - members, alpha=EMPTY)
+
+
+def rest(logits: Tensor, members: Tensor) -> Tensor:
+    """The logits (batch, classes) with EMPTY in a group."""
+    if members.dtype == torch.int64:
+        return logits.scatter(1, members, EMPTY)
+    return torch.add(logits, members, alpha=EMPTY)
 
 
 def log_mass(logits: Tensor) -> Tensor:
@@ -61,17 +75,23 @@ def softmax(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _Part(torch.autograd.Function):
-    """`part` by columns; a gradient is one copy."""
+    """`part`; the gradient is one pass over the classes."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, logits: Tensor, columns: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(columns)
-        return logits.gather(1, columns), logits.scatter(1, columns, EMPTY)
+        ctx.temperature, ctx.dtype = temperature, logits.dtype
+        softened = widen(logits) / temperature
+        return softened.gather(1, columns), softened.scatter_(1, columns, EMPTY)
 
     @staticmethod
-    def backward(ctx: Any, inside: Tensor, outside: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, inside: Tensor, outside: Tensor) -> tuple[Tensor, None, None]:
         (columns,) = ctx.saved_tensors
-        return outside.scatter(1, columns, inside), None
+        slope = outside / ctx.temperature
+        inside = inside / ctx.temperature
+        for some in (slice(1, None), slice(1)):  # the first column last, as others may name it too
+            slope.scatter_(1, columns[:, some], inside[:, some])
+        return slope.to(ctx.dtype), None, None
 
 
 class _LogMass(torch.autograd.Function):
@@ -108,6 +128,11 @@ class _Compare(torch.autograd.Function):
         p, q = ctx.saved_tensors
         slope = q * column(of_kl + of_mass, q)
         return slope.addcmul_(p, column(-of_kl, p)), None
+
+
+def widen(values: Tensor) -> Tensor:
+    """The same values as float32, or as they are if wider."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def column(values: Tensor, like: Tensor) -> Tensor:

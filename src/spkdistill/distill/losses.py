@@ -11,10 +11,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spkdistill.distill.groups import EMPTY, compare, divergence, log_mass, part, softmax
+from spkdistill.distill.groups import (
+    EMPTY,
+    compare,
+    divergence,
+    group,
+    log_mass,
+    part,
+    rest,
+    softmax,
+    widen,
+)
 from spkdistill.distill.partition import confusion_set, highest
 
 STANDARDISE_EPSILON = 1e-7  # of the reference implementation
+CORRELATION_EPSILON = 1e-16  # keeps slopes finite; the reference's 1e-8 is a percent of a rare class's norms
 
 
 class Triage(NamedTuple):
@@ -72,10 +83,10 @@ def gkd(
     P is the target and the size - 1 most probable others, S the rest: KL([p_P, p_S] || [q_P, q_S]), and
     KL(p || q) over P, renormalised. Logits (batch, classes), labels (batch,).
     """
-    own_q, others_q = split_target(student, labels, temperature)
     own_p, others_p = split_target(teacher, labels, temperature)
     members = highest(others_p.softmax(1), size - 1, labels)
-    (near_q, far_q), (near_p, far_p) = part(others_q, members), part(others_p, members)
+    own_q, near_q, far_q = three_groups(student, labels, members, temperature)
+    near_p, far_p = group(others_p, members), rest(others_p, members)
     within, mass_q, mass_p = compare(near_q, near_p)
     inside_q, inside_p = torch.stack([own_q, mass_q], 1), torch.stack([own_p, mass_p], 1)
     outside_q, outside_p = log_mass(far_q), log_mass(far_p)
@@ -102,14 +113,12 @@ def triage(
     is in F is our reading. tau >= 1 means every non-target: then TMKD is TCKD, and CFKD is NCKD. What happens
     within the background is found where `background` asks for it.
     """
-    own_q, others_q = split_target(student, labels, temperature)
     own_p, others_p = split_target(teacher, labels, temperature)
     if tau >= 1:
+        own_q, others_q = split_target(student, labels, temperature)
         within, mass_q, mass_p = compare(others_q, others_p)
-        nothing = torch.full_like(mass_p, EMPTY)
-        masses_q, masses_p = [own_q, mass_q, nothing], [own_p, mass_p, nothing]
-        within_background = torch.zeros_like(within)
-        size = torch.full_like(labels, teacher.shape[1] - 1)
+        rest_q = rest_p = torch.full_like(mass_p, EMPTY)
+        within_background, size = torch.zeros_like(within), torch.full_like(labels, teacher.shape[1] - 1)
     else:
         posterior, top, log_sum = softmax(others_p)
         total = top + log_sum
@@ -117,16 +126,15 @@ def triage(
         if mass == "absolute":
             wanted = (wanted * (1 + (own_p - total).exp())).clamp(max=2)  # tau / (1 - p_y); over 1 is all
         members, size = confusion_set(posterior, wanted, labels)
-        near_q, far_q = part(others_q, members)
-        near_p, far_p = part(others_p, members)
-        within, mass_q, mass_p = compare(near_q, near_p)
+        own_q, near_q, far_q = three_groups(student, labels, members, temperature)
+        within, mass_q, mass_p = compare(near_q, group(others_p, members))
         if background:
-            within_background, rest_q, rest_p = compare(far_q, far_p)
+            within_background, rest_q, rest_p = compare(far_q, rest(others_p, members))
         else:
             within_background, rest_q = None, log_mass(far_q)
             left = -torch.expm1((mass_p - total).clamp(max=0))
             rest_p = torch.where(left > 0, total + left.log(), EMPTY)
-        masses_q, masses_p = [own_q, mass_q, rest_q], [own_p, mass_p, rest_p]
+    masses_q, masses_p = [own_q, mass_q, rest_q], [own_p, mass_p, rest_p]
     log_p = functional.log_softmax(torch.stack(masses_p, 1), dim=1)
     return Triage(log_p, torch.stack(masses_q, 1), within, within_background, size)
 
@@ -144,8 +152,8 @@ def dist(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, 
 
 def pearson(one: Tensor, other: Tensor, dim: int) -> Tensor:
     """Pearson's correlation along a dimension; 0 where either does not vary."""
-    centred = (values - values.mean(dim, keepdim=True) for values in (one, other))
-    return functional.cosine_similarity(*centred, dim=dim, eps=torch.finfo(one.dtype).tiny)
+    one, other = (values - values.mean(dim, keepdim=True) for values in (one, other))
+    return (one * other).sum(dim) / (one.norm(dim=dim) * other.norm(dim=dim) + CORRELATION_EPSILON)
 
 
 def cosine_distance(student: Tensor, target: Tensor) -> Tensor:
@@ -168,15 +176,25 @@ def standardised(logits: Tensor) -> Tensor:
 
 def split_target(logits: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """The target's logit over T, float64 (batch,), and all over T with EMPTY at the target."""
-    own, others = part(soften(logits, temperature), labels.unsqueeze(1))
+    own, others = part(logits, labels.unsqueeze(1), temperature)
     return own.squeeze(1).double(), others
+
+
+def three_groups(
+    logits: Tensor, labels: Tensor, members: Tensor, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits over T of the target, float64 (batch,), of the members of F, and of the background.
+
+    Members are as `confusion_set` gives them: of columns the logits of F are (batch, largest number).
+    """
+    if members.dtype != torch.int64:
+        own, others = split_target(logits, labels, temperature)
+        return own, group(others, members), rest(others, members)
+    label = labels.unsqueeze(1)
+    inside, far = part(logits, torch.cat([label, members], 1), temperature)
+    return inside[:, 0].double(), inside[:, 1:].masked_fill(members == label, EMPTY), far
 
 
 def soften(logits: Tensor, temperature: float) -> Tensor:
     """Logits over T, in float32 or wider."""
     return widen(logits) / temperature
-
-
-def widen(values: Tensor) -> Tensor:
-    """The same values as float32, or as they are if wider."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))

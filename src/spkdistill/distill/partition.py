@@ -5,25 +5,28 @@ import torch
 from torch import Tensor
 
 MASS_UNITS = 2**52  # of a probability of 1
-FEW = 16  # a set of fewer than a 16th of the classes is kept as columns, and is looked for there first
+FEW = 8  # a set of up to an 8th of the classes is kept as columns, and is looked for there first
 
 
 def confusion_set(others: Tensor, wanted: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Members of F, as `groups.part` takes them, and their number (batch,).
+    """Members of F and their number (batch,).
 
-    `others` (batch, classes) is the posterior over the non-targets, 0 at the target. F is the shortest
-    beginning of the non-targets, highest posterior first and equal ones by class, whose mass is >= `wanted`
-    (batch,): it holds the class that crosses it and is never empty; all of them, where they have less mass.
+    `others` (batch, classes) is the posterior over the non-targets; it is changed at the target. F is the
+    shortest beginning of the non-targets, highest posterior first and equal ones by class, whose mass is >=
+    `wanted` (batch,): it holds the class that crosses it and is never empty; all of them, if they have less.
+
+    The members are int64 columns (batch, largest number), where a row with fewer ends in its label; or, where
+    they are many, a mask of 1 and 0 (batch, classes) in the type of the posterior.
     """
-    others = others.scatter(1, labels.unsqueeze(1), -1)  # the target comes last
+    others.scatter_(1, labels.unsqueeze(1), -1)  # the target comes last
     threshold, count = cutoff(others, (wanted * MASS_UNITS).long())
     return above(others, threshold, count, labels), count
 
 
 def highest(others: Tensor, count: int, labels: Tensor) -> Tensor:
-    """The `count` most probable non-targets, equal ones by class, as `groups.part` takes them."""
-    others = others.scatter(1, labels.unsqueeze(1), -1)
-    threshold = largest(others, count)[:, -1:]
+    """The `count` most probable non-targets as `confusion_set` gives members."""
+    others.scatter_(1, labels.unsqueeze(1), -1)
+    threshold = largest(others, count)[:, :1]
     return above(others, threshold, torch.full_like(labels, count), labels)
 
 
@@ -34,38 +37,46 @@ def cutoff(others: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     threads, the same posteriors give the same set. A small set is found without sorting the others.
     """
     classes = others.shape[1]
-    for width in (classes // FEW, classes - 1):
-        if width:
-            ordered = largest(others, width)
-            masses = (ordered * MASS_UNITS).long().cumsum(1)
-            if (masses[:, -1] >= wanted).all():
-                break
-    last = torch.searchsorted(masses, wanted.unsqueeze(1)).clamp_(max=width - 1)
-    return ordered.gather(1, last), last.squeeze(1) + 1
+    widths = [classes - 1]
+    if classes >= FEW and wanted.max() <= 2 * MASS_UNITS // FEW:  # an 8th of the classes has an 8th at least
+        widths.insert(0, classes // FEW)
+    for width in widths:
+        rising = largest(others, width)
+        masses = (rising * MASS_UNITS).long().cumsum(1)
+        if (masses[:, -1] >= wanted).all():
+            break
+    spare = masses[:, -1] - wanted  # what may be left out; below 0 nothing
+    left_out = torch.searchsorted(masses, spare.unsqueeze(1), right=True)
+    return rising.gather(1, left_out), width - left_out.squeeze(1)
 
 
 def largest(values: Tensor, count: int) -> Tensor:
-    """The `count` largest values of each row, falling."""
+    """The `count` largest values of each row, rising."""
     if values.is_cuda:
-        return values.topk(count, dim=1).values
+        return values.topk(count, dim=1).values.flip(1)
     array = values.numpy().copy()  # numpy sorts many times as fast as torch on a CPU
-    if count < array.shape[1]:
-        array.partition(-count, axis=1)
-    top = array[:, -count:]
+    array.partition(-count, axis=1)
+    top = array[:, -count:].copy()
     top.sort(axis=1)
-    return torch.from_numpy(top[:, ::-1].copy())
+    return torch.from_numpy(top)
 
 
 def above(others: Tensor, threshold: Tensor, count: Tensor, labels: Tensor) -> Tensor:
     """The members whose posterior is at least the threshold, `count` (batch,) of each row."""
     found = at_least(others, threshold)
-    surplus = found.sum(1) - count
-    for row in surplus.nonzero().squeeze(1).tolist():  # rows with ties at the threshold, one in hundreds
-        tied = (others[row] == threshold[row]).nonzero().squeeze(1)
-        found[row, tied[len(tied) - int(surplus[row]) :]] = False
+    if number(found) > int(count.sum()):
+        drop_ties(found, others, threshold, count)
     if int(count.max()) * FEW > others.shape[1]:
         return found.to(others.dtype)
     return columns(found, count, labels)
+
+
+def drop_ties(found: Tensor, others: Tensor, threshold: Tensor, count: Tensor) -> None:
+    """Take from the classes at the threshold the last ones, until `count` are left; one row in hundreds."""
+    surplus = found.sum(1) - count
+    for row in surplus.nonzero().squeeze(1).tolist():
+        tied = (others[row] == threshold[row]).nonzero().squeeze(1)
+        found[row, tied[len(tied) - int(surplus[row]) :]] = False
 
 
 def at_least(values: Tensor, threshold: Tensor) -> Tensor:
@@ -73,6 +84,11 @@ def at_least(values: Tensor, threshold: Tensor) -> Tensor:
     if values.is_cuda:
         return values >= threshold
     return torch.from_numpy(values.numpy() >= threshold.numpy())
+
+
+def number(found: Tensor) -> int:
+    """How many are true."""
+    return int(found.sum()) if found.is_cuda else np.count_nonzero(found.numpy())
 
 
 def columns(members: Tensor, count: Tensor, labels: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Every loss on logits, of random batches in bfloat16 with extreme values: are loss and gradient finite?
 
-`python -m benchmarks.triage.extremes [BATCHES]`
+`python tests/distill/extreme_logits.py [BATCHES]`
 """
 
 import sys
@@ -50,13 +50,13 @@ def batches(count: int, classes: int) -> Iterator[tuple[Tensor, Tensor, Tensor, 
 
 
 LOSSES: dict[str, Loss] = {
-    "KD": lambda s, t, y, T, tau: kd(s, t, T),  # noqa: N803
-    "DKD": lambda s, t, y, T, tau: sum(dkd(s, t, y, T)),  # noqa: N803
-    "DKD standardised": lambda s, t, y, T, tau: sum(dkd(standardised(s), standardised(t), y, T)),  # noqa: N803
-    "GKD": lambda s, t, y, T, tau: sum(gkd(s, t, y, T, 20)),  # noqa: N803
-    "DIST": lambda s, t, y, T, tau: sum(dist(s, t, T)),  # noqa: N803
-    "TRKD": lambda s, t, y, T, tau: trkd(s, t, y, T, tau, "renormalised"),  # noqa: N803
-    "TRKD absolute": lambda s, t, y, T, tau: trkd(s, t, y, T, tau, "absolute"),  # noqa: N803
+    "KD": lambda s, t, y, T, tau: kd(s, t, T),
+    "DKD": lambda s, t, y, T, tau: sum(dkd(s, t, y, T)),
+    "DKD standardised": lambda s, t, y, T, tau: sum(dkd(standardised(s), standardised(t), y, T)),
+    "GKD": lambda s, t, y, T, tau: sum(gkd(s, t, y, T, 20)),
+    "DIST": lambda s, t, y, T, tau: sum(dist(s, t, T)),
+    "TRKD": lambda s, t, y, T, tau: trkd(s, t, y, T, tau, "renormalised"),
+    "TRKD absolute": lambda s, t, y, T, tau: trkd(s, t, y, T, tau, "absolute"),
 }
 
 
