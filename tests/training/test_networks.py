@@ -425,7 +425,7 @@ def test_the_loss_is_the_weighted_sum_of_cross_entropy_and_objective(settings, n
 
 
 def test_margins_are_on_the_labels_of_both_networks(settings):
-    objective = build_objective({**DISTIL["nte"], "warmup_epochs": 0}, "distil")
+    objective = build_objective({**DISTIL["nte"], "temperature": 1}, "distil")
     model, head = build_model(settings["model"], 8), build_head(settings["head"], 8, 6)
     task = networks.SpeakerTask(model, head, [objective]).double().eval()
     cosines, labels = torch.rand(5, 6).double() - 0.5, torch.arange(5)
