@@ -1,7 +1,7 @@
 # make demo   the whole recipe on synthetic speech: environment, run, summary
 # make test   the tests
 # make lint   format and lint of Python and of the workflow
-# make benchmark-backend, benchmark-scale, benchmark-offline   the tables in benchmarks/results
+# make benchmark-backend, benchmark-scale, benchmark-offline, benchmark-triage   the tables in benchmarks/results
 # Each does all of its own set-up in $(VENV).
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ TOOLKITS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/spkdistill/toolkits
 BIN := $(VENV)/bin
 DEVICE := $(if $(shell command -v nvidia-smi 2>/dev/null),cuda,cpu)
 
-.PHONY: demo test lint env benchmark-backend benchmark-scale benchmark-offline clean
+.PHONY: demo test lint env benchmark-backend benchmark-scale benchmark-offline benchmark-triage clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.ready
@@ -51,6 +51,9 @@ benchmark-scale: $(VENV)/.ready-test
 
 benchmark-offline: $(VENV)/.ready
 	@$(BIN)/python -m benchmarks.offline.training
+
+benchmark-triage: $(VENV)/.ready
+	@$(BIN)/python -m benchmarks.triage.losses
 
 $(TOOLKITS)/.ready: benchmarks/toolkits.txt | $(VENV)/.ready
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --no-deps --target $(TOOLKITS) --requirement $<

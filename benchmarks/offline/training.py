@@ -13,7 +13,7 @@ import torch
 from benchmarks.timing import cpu_seconds, report
 
 from spkdistill.arks import ArkWriter, VectorWriter
-from spkdistill.distill.objectives import Moment, build_objective
+from spkdistill.distill.objectives import Moment, build_objectives
 from spkdistill.distill.targets import TargetReader, Teacher, answers, side_by_side
 from spkdistill.models.build import build_model
 from spkdistill.models.cost import parameters
@@ -118,13 +118,13 @@ def steps(
     """A fc8 student that goes on by STEPS steps when called; `teacher` is to answer instead of the cache."""
     torch.manual_seed(0)
     settings = build(TrainingSettings, TRAINING, "training")
-    objective = build_objective(distil, "distil")
-    targets = open_targets(objective, scps, "student")
+    objectives = build_objectives(distil, "distil")
+    targets = open_targets(objectives, scps, "student")
     data = TrainingData(corpus.inputs, targets, settings.batch_size, None, 0, "student")
     student = {"arch": "fc8", "channels": 256, "layers": 8, "embedding": embedding}
-    task = build_task(student, {"kind": "aam", "scale": 32.0, "margin": 0.2}, objective, data).train()
+    task = build_task(student, {"kind": "aam", "scale": 32.0, "margin": 0.2}, objectives, data).train()
     if teacher is not None:
-        data.targets = None
+        data.targets = ()
         task = InTheLoop(task, teacher)
     optimizer, done = build_optimizer(task, settings), 0
 
@@ -150,7 +150,7 @@ class InTheLoop(torch.nn.Module):
         with torch.autocast("cpu", enabled=False):
             found = self.ask(batch.features)
         targets = torch.from_numpy(side_by_side([found[part].numpy() for part in PARTS]))
-        return self.student(batch._replace(targets=targets), moment)
+        return self.student(batch._replace(targets=(targets,)), moment)
 
 
 def measured(runs: dict[str, Callable[[], None]]) -> dict[str, np.ndarray]:

@@ -21,6 +21,13 @@ DATA_FILES = {
     *("rejected.tsv", "rejected_trials.tsv", "manifest.json"),
 }
 
+OBJECTIVE_WEIGHTS = {  # of an objective's terms
+    "dkd": ("alpha", "beta"),
+    "gkd": ("alpha", "beta"),
+    "dist": ("beta", "gamma"),
+    "trkd": ("lambda_m", "lambda_f", "lambda_b"),
+}
+
 
 def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     """The complete config: every default in its place, `students` crossed with `objectives`, training merged.
@@ -44,6 +51,8 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     check_remote(config)
     experiments.cross(config)
     check_targets(config)
+    check_objectives(config)
+    give_margins(config)
     check_model_names(config)
     check_foreign(config)
     return config
@@ -248,8 +257,7 @@ def check_targets(config: dict[str, Any]) -> None:
     from spkdistill.distill.parts import KNOWN, is_embedding, is_part, lacks, learnt
 
     listed = {f"teachers.{name}": teacher for name, teacher in config["teachers"].items()}
-    regressed = {f"objectives.{name}": objective for name, objective in config["objectives"].items()}
-    regressed |= {f"students.{name}": student["distil"] for name, student in config["students"].items()}
+    regressed = dict(single_objectives(config))
     for owners, is_known, known in ((listed, is_part, f"{KNOWN}, logits"), (regressed, is_embedding, KNOWN)):
         for where, settings in owners.items():
             for part in settings.get("targets", []):
@@ -265,6 +273,78 @@ def check_targets(config: dict[str, Any]) -> None:
         for part in parts_of if model else ():
             if reason := lacks(model, part):
                 raise ConfigError(f"{where}.targets: the teacher {teacher} lacks it: {reason}")
+
+
+def single_objectives(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every objective of the config and of its students, those of a sum each for itself, and its place."""
+    named = [(f"objectives.{name}", objective) for name, objective in config["objectives"].items()]
+    named += [(f"students.{name}", student["distil"]) for name, student in config["students"].items()]
+    for where, objective in named:
+        if objective["objective"] == "sum":
+            yield from ((f"{where}.of.{place}", one) for place, one in enumerate(objective["of"]))
+        else:
+            yield where, objective
+
+
+def check_objectives(config: dict[str, Any]) -> None:
+    """Raise a ConfigError for objectives whose settings are sound alone and not together."""
+    from spkdistill.distill.curriculum import TauSettings, tau_settings
+
+    for where, objective in single_objectives(config):
+        weights = OBJECTIVE_WEIGHTS.get(objective["objective"], ())
+        if weights and not any(objective[key] for key in weights):
+            raise ConfigError(f"{where}: {', '.join(weights)} are 0, so it learns nothing; raise one")
+        if "tau" in objective:
+            try:
+                build(TauSettings, tau_settings(objective["tau"]), f"{where}.tau")
+            except ConfigError as error:
+                raise ConfigError(f"{where}.tau.{str(error).removeprefix(f'{where}.tau.')}") from None
+    for name, objective in config["objectives"].items():
+        if objective["objective"] == "sum":
+            check_sum(objective["of"], f"objectives.{name}.of")
+
+
+def check_sum(objectives: list[dict[str, Any]], where: str) -> None:
+    """Raise a ConfigError unless it is one objective on logits and one on embeddings of the same views."""
+    for one in objectives:
+        if one["objective"] in ("none", "sum"):
+            raise ConfigError(f"{where}: {one['objective']!r} is nothing to add up; leave it out")
+        if one.get("targets_of") == "utterance":
+            raise ConfigError(
+                f"{where}: targets_of: logits are of views, so the embeddings of a sum must be; say view"
+            )
+    if sorted("targets" in one for one in objectives) != [False, True]:
+        raise ConfigError(
+            f"{where}: a sum is of one objective on logits and of one on embeddings (multilevel, embedding)"
+        )
+
+
+def give_margins(config: dict[str, Any]) -> None:
+    """Tell students that learn from logits with a margin which one their teacher's head has."""
+    for name, student in config["students"].items():
+        distil = student["distil"]
+        if distil["objective"] == "sum":
+            of = [margin_given(config, name, one) for one in distil["of"]]
+            student["distil"] = {**distil, "of": of}
+        else:
+            student["distil"] = margin_given(config, name, distil)
+
+
+def margin_given(config: dict[str, Any], name: str, objective: dict[str, Any]) -> dict[str, Any]:
+    """An objective of a student, with its teacher's head where it needs that; ConfigError for no margin."""
+    if objective.get("kd_logits") != "margin":
+        return objective
+    student = config["students"][name]
+    head = config["teachers"][student["teacher"]].get(
+        "head"
+    )  # a file has none, nor logits: see check_foreign
+    for whose, one in (("the student", student["head"]), (f"the teacher {student['teacher']}", head)):
+        if one is not None and one["kind"] != "aam":
+            raise ConfigError(
+                f"students.{name}: kd_logits: margin, but {whose} has a {one['kind']} head, which has none; "
+                "give it `head: {kind: aam}` or use plain logits"
+            )
+    return {**objective, "teacher_head": head}
 
 
 def check_values(config: dict[str, Any]) -> None:

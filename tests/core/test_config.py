@@ -64,6 +64,34 @@ def test_every_config_that_we_ship_is_valid(path):
             ["xvector", "pooled"],
             "objectives.xvector.targets: 'pooled' is not known; choose from xvector, narrow_bn",
         ),
+        ("objectives.trkd.tau", 2, "objectives.trkd.tau: 2 is greater than the maximum of 1"),
+        ("objectives.trkd.tau", {"end": {"clases": 4}}, "objectives.trkd.tau.end: unknown key 'clases'; did"),
+        (
+            "objectives.trkd.tau",
+            {"from": 10, "to": 60},
+            "objectives.trkd.tau.to: 60 is a share of the training",
+        ),
+        ("objectives.trkd.lambda_m", -1, "objectives.trkd.lambda_m: -1 is less than the minimum of 0"),
+        ("objectives.dkd", {"objective": "dkd", "alpha": 0, "beta": 0}, "objectives.dkd: alpha, beta are 0"),
+        ("objectives.kd.gamma", 2, "objectives.kd: unknown key 'gamma'"),
+        (
+            "objectives.kd",
+            {"objective": "sum", "of": [{"objective": "kd"}, {"objective": "dkd"}]},
+            "objectives.kd.of: a sum is of one objective on logits and of one on embeddings",
+        ),
+        (
+            "objectives.kd",
+            {"objective": "sum", "of": [{"objective": "kd"}, {"objective": "embedding", "targets": ["x"]}]},
+            "objectives.kd.of.1.targets: 'x' is not known; choose from xvector",
+        ),
+        (
+            "objectives.kd",
+            {
+                "objective": "sum",
+                "of": [{"objective": "kd"}, {"objective": "embedding", "targets_of": "utterance"}],
+            },
+            "objectives.kd.of: targets_of: logits are of views",
+        ),
         ("objectives.xvector.targets", ["logits"], "objectives.xvector.targets: 'logits' is not known"),
         ("objectives.xvector.targets", ["layer:0"], "objectives.xvector.targets: 'layer:0' is not known"),
         ("objectives.xvector.form", "tail", "objectives.xvector.form: 'tail' is not one of"),
@@ -143,6 +171,29 @@ def test_a_model_trains_by_its_own_settings_over_the_shared_ones(config):
     resolved = resolve(config, SCHEMA)
     shared = resolved["students"]["tdnn-kd"]["training"]
     assert resolved["students"]["fc8-kd"]["training"] == {**shared, "epochs": 99}
+
+
+def test_a_margin_on_logits_comes_from_the_heads_of_both_networks(config):
+    config["objectives"] = {"kd": {"objective": "kd", "kd_logits": "margin"}}
+    config["objectives"]["sum"] = {
+        "objective": "sum",
+        "of": [{"objective": "nte"}, {"objective": "embedding"}],
+    }
+    config["students"] = {"fc8": {**config["students"]["fc8"], "objectives": ["kd", "sum"]}}
+    config["teachers"]["xvector"]["head"] = {"kind": "aam", "scale": 20, "margin": 0.3}
+    config["experiments"] = {}
+    students = resolve(copy.deepcopy(config), SCHEMA)["students"]
+    assert students["fc8-kd"]["distil"]["teacher_head"] == {"kind": "aam", "scale": 20, "margin": 0.3}
+    nte, embedding = students["fc8-sum"]["distil"]["of"]
+    assert nte["teacher_head"]["margin"] == 0.3
+    assert "teacher_head" not in embedding
+    for section, name, said in (
+        ("students", "fc8", "the student"),
+        ("teachers", "xvector", "the teacher xv"),
+    ):
+        wrong = placed(config, f"{section}.{name}.head", {"kind": "softmax"})
+        with pytest.raises(ConfigError, match=f"students.fc8-kd: kd_logits: margin, but {said}"):
+            resolve(wrong, SCHEMA)
 
 
 def test_students_are_crossed_with_their_objectives(config):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from spkdistill.arks import ArkWriter
-from spkdistill.distill.objectives import Moment, build_objective
+from spkdistill.distill.objectives import Moment, build_objective, build_objectives
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_json, read_text
 from spkdistill.models import store
@@ -21,12 +21,42 @@ from spkdistill.training.loop import Interrupted
 from spkdistill.training.networks import train_network
 from spkdistill.views import read_views
 
-KD = {"objective": "kd", "temperature": 4, "weight": 0.5, "classification_weight": 1, "warmup_epochs": 0}
-TAU = {"start": 1.0, "end": 0.05, "from": 0.1, "to": 0.5, "gamma": 0.001}
+LOGITS = {
+    "temperature": 4,
+    "weight": 0.5,
+    "classification_weight": 1,
+    "warmup_epochs": 0,
+    "kd_logits": "plain",
+}
+KD = {**LOGITS, "objective": "kd", "standardise": False}
+TAU = {"start": 1.0, "end": 0.05, "from": 0.1, "to": 0.5, "unit": "training", "gamma": 0.001}
+TEACHER_HEAD = {"kind": "aam", "scale": 32.0, "margin": 0.2}
 DISTIL = {
     "kd": KD,
     "dkd": {**KD, "objective": "dkd", "alpha": 1, "beta": 2},
-    "trkd": {**KD, "objective": "trkd", "lambda_m": 1, "lambda_f": 2, "tau": TAU, "mass": "renormalised"},
+    "nte": {**LOGITS, "objective": "nte", "gamma": 2, "kd_logits": "margin", "teacher_head": TEACHER_HEAD},
+    "gkd": {**LOGITS, "objective": "gkd", "size": 3, "alpha": 1, "beta": 2},
+    "dist": {**LOGITS, "objective": "dist", "beta": 1, "gamma": 1},
+    "trkd": {
+        **LOGITS,
+        "objective": "trkd",
+        "lambda_m": 1,
+        "lambda_f": 2,
+        "lambda_b": 0,
+        "mass_term": "tmkd",
+        "class_term": "cfkd",
+        "tau": TAU,
+        "mass": "renormalised",
+        "t_squared": True,
+    },
+    "embedding": {
+        "objective": "embedding",
+        "weight": 1,
+        "classification_weight": 1,
+        "targets": ["xvector"],
+        "targets_of": "view",
+        "distance": "mse",
+    },
     "multilevel": {
         "objective": "multilevel",
         "weight": 1,
@@ -37,7 +67,26 @@ DISTIL = {
         "form": "concat",
     },
 }
+DISTIL["standardised"] = {**DISTIL["dkd"], "standardise": True}
+DISTIL["ablation"] = {**DISTIL["trkd"], "mass_term": "tckd", "class_term": "nckd", "lambda_b": 1, "tau": 0.3}
+DISTIL["cosine"] = {**DISTIL["embedding"], "distance": "cosine"}
 DISTIL["heads"] = {**DISTIL["multilevel"], "form": "heads"}
+DISTIL["sum"] = {"objective": "sum", "of": [DISTIL["trkd"], DISTIL["heads"]]}
+TERMS = {
+    "kd": ["kd"],
+    "dkd": ["tckd", "nckd"],
+    "standardised": ["nckd"],
+    "nte": ["nckd"],
+    "gkd": ["within_group"],
+    "dist": ["inter_class", "intra_class"],
+    "trkd": ["cfkd"],
+    "ablation": ["nckd", "bgkd"],
+    "embedding": ["embedding_mse"],
+    "cosine": ["embedding_cosine"],
+    "multilevel": ["cosine_distance"],
+    "heads": ["cosine_distance", "xvector_distance", "wide_bn_distance"],
+    "sum": ["classification", "cfkd", "xvector_distance"],
+}
 
 
 class Places:
@@ -92,9 +141,7 @@ def test_a_student_learns_from_the_cache(run, settings, tmp_path, name):
     student = {**settings, "model": {"arch": "fc8", "channels": 8, "layers": 2, "embedding": 8}}
     student |= {"distil": DISTIL[name], "training": {**settings["training"], "epochs": 8}}
     log = rows(run(student, tmp_path).files[2])
-    terms = {"kd": ["kd"], "dkd": ["tckd", "nckd"], "trkd": ["cfkd"], "multilevel": ["cosine_distance"]}
-    terms["heads"] = ["cosine_distance", "xvector_distance", "wide_bn_distance"]
-    for term in terms[name]:
+    for term in TERMS[name]:
         assert log[term][-1] < 0.9 * log[term][0]
     if name == "trkd":
         assert log["tau"][-1] == pytest.approx(0.05095, abs=1e-4)
@@ -329,7 +376,22 @@ def test_a_softmax_head_sees_each_batch_once(run, settings, tmp_path):
         ),
         ({"distil": {**DISTIL["multilevel"], "targets": []}}, ConfigError, "expected one part or more"),
         ({"distil": {**DISTIL["multilevel"], "targets": ["xvector"] * 2}}, ConfigError, "each once"),
-        ({"distil": {"objective": "kd"}}, ConfigError, r"t\.distil\.temperature: this setting is missing"),
+        (
+            {"distil": {"objective": "kd", "kd_logits": "plain"}},
+            ConfigError,
+            r"t\.distil\.temperature: this setting is missing",
+        ),
+        ({"distil": {**DISTIL["gkd"], "size": 6}}, ConfigError, r"gkd\.size: 6 of 6 speakers"),
+        (
+            {"distil": {**DISTIL["trkd"], "tau": {**TAU, "end": {"classes": 5}}}},
+            ConfigError,
+            r"tau\.end: 5 classes of 5 non-targets",
+        ),
+        (
+            {"distil": {**DISTIL["embedding"], "targets": ["xvector", "wide_bn"]}},
+            ConfigError,
+            "`embedding` learns one",
+        ),
         ({"model": {"arch": "other"}}, ConfigError, "other"),
         ({"speed": 1}, ConfigError, r"t\.speed: no such setting"),
     ],
@@ -350,9 +412,9 @@ def test_the_loss_is_the_weighted_sum_of_cross_entropy_and_objective(settings, n
     distil = {**DISTIL[name], "weight": 0.25, "classification_weight": 3}
     objective = build_objective(distil, "distil")
     model, head = build_model(settings["model"], 8), build_head(settings["head"], 8, 6)
-    task = networks.SpeakerTask(model, head, objective).double().eval()
+    task = networks.SpeakerTask(model, head, [objective]).double().eval()
     features, targets = torch.randn(5, 24, 8).double(), torch.randn(5, 6 if name == "kd" else 8).double()
-    batch = Batch(features, torch.arange(5), targets)
+    batch = Batch(features, torch.arange(5), (targets,))
     loss, terms = task(batch, Moment(1, 0.5))
     logits, embedding = head(model(features), batch.labels), model(features)
     classification = -logits.log_softmax(1)[torch.arange(5), torch.arange(5)].mean()
@@ -360,6 +422,46 @@ def test_the_loss_is_the_weighted_sum_of_cross_entropy_and_objective(settings, n
     distillation, _ = objective(student, targets, batch.labels, Moment(1, 0.5))
     torch.testing.assert_close(terms["classification"], classification)
     torch.testing.assert_close(loss, 3 * classification + 0.25 * distillation)
+
+
+def test_margins_are_on_the_labels_of_both_networks(settings):
+    objective = build_objective({**DISTIL["nte"], "temperature": 1}, "distil")
+    model, head = build_model(settings["model"], 8), build_head(settings["head"], 8, 6)
+    task = networks.SpeakerTask(model, head, [objective]).double().eval()
+    cosines, labels = torch.rand(5, 6).double() - 0.5, torch.arange(5)
+    batch = Batch(torch.randn(5, 24, 8).double(), labels, (32 * cosines,))
+    _, terms = task(batch, Moment(1, 0.5))
+    cosines[labels, labels] = torch.cos(torch.acos(cosines[labels, labels]) + 0.2)
+    p, q = (32 * cosines).softmax(1)[labels, labels], head(model(batch.features), labels).softmax(1)
+    q = q[labels, labels]
+    expected = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    torch.testing.assert_close(terms["tckd"], expected.mean())
+
+
+def test_a_curriculum_may_end_at_a_size_of_the_confusion_set(run, settings, tmp_path):
+    distil = {**DISTIL["trkd"], "tau": {**TAU, "to": 0.1, "end": {"classes": 2}}}
+    log = rows(run({**settings, "distil": distil}, tmp_path).files[2])
+    assert log["confusion_size"][-1] == pytest.approx(2, abs=0.6)
+    assert 0 < log["tau"][-1] < 1
+
+
+@pytest.mark.parametrize("size", [4, 8])
+def test_an_embedding_of_another_size_is_learnt_through_a_map_that_goes(run, settings, tmp_path, size):
+    model = {**settings["model"], "embedding": size}
+    outputs = run({**settings, "model": model, "distil": DISTIL["embedding"]}, tmp_path)
+    trunk, head, config = store.load(*outputs.files[:2])
+    assert trunk.embedding_dim == size
+    assert head is not None
+    beside = config["cost"]["parameters_with_head"] - config["cost"]["parameters"]
+    assert beside == 6 * size + (0 if size == 4 else (8 + 1) * 4)
+
+
+def test_a_sum_learns_from_logits_and_embeddings_at_once(run, settings, tmp_path):
+    log = rows(run({**settings, "distil": DISTIL["sum"]}, tmp_path).files[2])
+    distilled = 0.5 * (log["tmkd"] + 2 * log["cfkd"]) + log["cosine_distance"]
+    assert log["loss"] == pytest.approx(log["classification"] + distilled, abs=1e-3)
+    single = build_objectives(DISTIL["sum"], "distil")
+    assert [objective.objective for objective in single] == ["trkd", "multilevel"]
 
 
 def test_logits_of_other_speakers_are_an_error(run, settings, tmp_path, corpus):

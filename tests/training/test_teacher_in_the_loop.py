@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from spkdistill.distill import targets
-from spkdistill.distill.objectives import build_objective
+from spkdistill.distill.objectives import build_objectives
 from spkdistill.distill.targets import PartFiles, TeacherFiles, answers, dump_shard, load_teacher
 from spkdistill.models.build import build_head, build_model
 from spkdistill.models.store import save
@@ -29,6 +29,7 @@ MULTILEVEL = {
     "form": "concat",
 }
 KD = {"objective": "kd", "temperature": 4, "weight": 1, "classification_weight": 1, "warmup_epochs": 0}
+KD |= {"kd_logits": "plain", "standardise": False}
 DISTIL = {"multilevel": MULTILEVEL, "heads": {**MULTILEVEL, "form": "heads"}, "kd": KD}
 
 
@@ -80,9 +81,9 @@ def in_the_loop(teacher, corpus, parts, mean_norm, at_once) -> Targets:
 def trained(folder, corpus, training, distil, found: Targets, monkeypatch) -> tuple[np.ndarray, np.ndarray]:
     """The losses of every step, and the final weights end to end."""
     settings = build(TrainingSettings, training, "training")
-    data = TrainingData(corpus.inputs, found, settings.batch_size, settings.spec_augment, 0, "train t")
+    data = TrainingData(corpus.inputs, (found,), settings.batch_size, settings.spec_augment, 0, "train t")
     torch.manual_seed(0)
-    task = build_task(STUDENT, HEAD, build_objective(distil, "distil"), data)
+    task = build_task(STUDENT, HEAD, build_objectives(distil, "distil"), data)
     losses, update = [], loop.update
 
     def recording(*arguments):
@@ -112,7 +113,7 @@ def test_the_cache_teaches_what_the_teacher_in_the_loop_does(
         monkeypatch.setattr(targets, "BATCH", 1)
     parts = list(distil.get("targets", ["logits"]))
     scps = cached(tmp_path, teacher, corpus, parts)
-    offline = open_targets(build_objective(distil, "distil"), scps, "t")
+    (offline,) = open_targets(build_objectives(distil, "distil"), scps, "t")
     at_once = 1 if company == "alone" else 10**6
     live = in_the_loop(teacher, corpus, parts, distil.get("mean_norm", False), at_once)
     one, other = (

@@ -15,7 +15,7 @@ from spkdistill.views import read_views
 MASKS = SpecAugmentSettings(time_masks=2, time_width=5, frequency_masks=1, frequency_width=3)
 
 
-def open_data(corpus, batch_size=16, spec_augment=None, targets=None, seed=0, stage="train t"):
+def open_data(corpus, batch_size=16, spec_augment=None, targets=(), seed=0, stage="train t"):
     """The data of a training."""
     return TrainingData(corpus.inputs, targets, batch_size, spec_augment, seed, stage)
 
@@ -24,7 +24,7 @@ def ids_of(data, steps, of="view"):
     """Ids of some steps' views, or of their utterances, through the targets that are asked for."""
     asked = []
     read = lambda ids: asked.append(list(ids)) or np.zeros((len(ids), 1), np.float32)  # noqa: E731
-    data.targets = Targets(read, [1], of)
+    data.targets = (Targets(read, [1], of),)
     for step in steps:
         data.batch(step)
     return asked
@@ -56,14 +56,14 @@ def test_a_batch_depends_on_its_step_seed_and_stage_alone(corpus):
 
 def test_rows_of_a_batch_belong_together(corpus):
     logits = ArkReader(corpus.targets["logits"])
-    data = open_data(corpus, targets=Targets(logits.gather, [6], "view"))
+    data = open_data(corpus, targets=(Targets(logits.gather, [6], "view"),))
     batch = data.batch(3)
     chosen = np.array_split(data.permutation(0), data.steps_per_epoch)[3]
     views = read_views(corpus.inputs.views)
     for row, index in enumerate(chosen):
         assert torch.equal(batch.features[row], torch.from_numpy(data.reader.crop(index)))
         assert int(batch.labels[row]) == int(views.speakers[index][1])
-        assert torch.equal(batch.targets[row], torch.from_numpy(logits[views.ids[index]]))
+        assert torch.equal(batch.targets[0][row], torch.from_numpy(logits[views.ids[index]]))
 
 
 def test_targets_of_utterances_are_asked_for_by_each_view_of_theirs(corpus):
@@ -82,7 +82,7 @@ def test_an_error_of_the_reading_thread_reaches_the_loop(corpus):
         raise DataError("logits.scp: damaged")
 
     with pytest.raises(DataError, match=r"logits\.scp: damaged"):
-        list(open_data(corpus, targets=Targets(fail, [6], "view")).batches(0, 3))
+        list(open_data(corpus, targets=(Targets(fail, [6], "view"),)).batches(0, 3))
 
 
 def test_a_speaker_without_a_class_is_an_error(corpus, tmp_path):

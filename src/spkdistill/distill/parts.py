@@ -54,7 +54,12 @@ def layer_of(part: str) -> int | None:
 
 def learnt(distil: Mapping[str, Any]) -> Sequence[str]:
     """The parts that a student of these `distil` settings learns from."""
-    return {"none": [], "multilevel": distil.get("targets")}.get(distil["objective"], ["logits"])
+    return list(dict.fromkeys(part for one in summed(distil) for part in one.get("targets", ["logits"])))
+
+
+def summed(distil: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The objectives whose losses these settings add up: none for "none", those of a "sum", or themselves."""
+    return {"none": [], "sum": distil.get("of")}.get(distil["objective"], [distil])
 
 
 def file_name(part: str) -> str:

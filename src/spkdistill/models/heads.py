@@ -14,6 +14,8 @@ from torch.nn import functional
 
 from spkdistill.models.layers import BATCH_NORM_EPSILON, full_precision
 
+SINE_FLOOR = 1e-8  # keeps the slope of sqrt(1 - cos^2) finite at theta = 0 and pi
+
 
 @dataclass(frozen=True)
 class SoftmaxSettings:
@@ -53,12 +55,7 @@ class SoftmaxHead(nn.Module):
 
 
 class AamHead(nn.Module):
-    """Additive angular margin (ArcFace, arXiv 1801.07698): s cos(theta + m) for the label, else s cos(theta).
-
-    Past theta = pi - m, where cos(theta + m) turns up again, the label's logit is s (cos(theta) - m sin(m)).
-    """
-
-    SINE_FLOOR = 1e-8  # keeps the slope of sqrt(1 - cos^2) finite at theta = 0 and pi
+    """Additive angular margin (arXiv 1801.07698): s cos(theta + m) for the label, else s cos(theta)."""
 
     def __init__(self, settings: AamSettings, embedding_dim: int, num_speakers: int) -> None:
         super().__init__()
@@ -68,13 +65,7 @@ class AamHead(nn.Module):
 
     def forward(self, embedding: Tensor, labels: Tensor) -> Tensor:
         """Embeddings (batch, embedding_dim) and class indices (batch) -> logits (batch, num_speakers)."""
-        cosine = self.cosine(embedding)
-        label = cosine.gather(1, labels.unsqueeze(1))
-        sine = (1 - label.square()).clamp(min=self.SINE_FLOOR).sqrt()
-        shifted = label * math.cos(self.margin) - sine * math.sin(self.margin)  # cos(theta + m)
-        beyond = label - self.margin * math.sin(self.margin)
-        shifted = torch.where(label > math.cos(math.pi - self.margin), shifted, beyond)
-        return self.scale * cosine.scatter(1, labels.unsqueeze(1), shifted)
+        return self.scale * with_margin(self.cosine(embedding), labels, self.margin)
 
     def plain(self, embedding: Tensor) -> Tensor:
         """(batch, embedding_dim) -> s cos(theta), (batch, num_speakers)."""
@@ -84,6 +75,19 @@ class AamHead(nn.Module):
         """Cosines between embeddings and class weights, (batch, num_speakers)."""
         with full_precision(embedding):
             return functional.normalize(embedding) @ functional.normalize(self.weight).T
+
+
+def with_margin(cosine: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """cos(theta) -> cos(theta + m) at the label, (batch, classes); labels (batch,).
+
+    Past theta = pi - m, where cos(theta + m) turns up again, it is cos(theta) - m sin(m).
+    """
+    label = cosine.gather(1, labels.unsqueeze(1))
+    sine = (1 - label.square()).clamp(min=SINE_FLOOR).sqrt()
+    shifted = label * math.cos(margin) - sine * math.sin(margin)
+    beyond = label - margin * math.sin(margin)
+    shifted = torch.where(label > math.cos(math.pi - margin), shifted, beyond)
+    return cosine.scatter(1, labels.unsqueeze(1), shifted)
 
 
 class TargetHeads(nn.ModuleList):

@@ -51,7 +51,7 @@ def train_aggregators(
     device = prepare(training.threads)
     model, _, _ = load(*teacher)
     model = model.to(device).requires_grad_(False)
-    data = TrainingData(inputs, None, training.batch_size, training.spec_augment, seed, "aggregators")
+    data = TrainingData(inputs, (), training.batch_size, training.spec_augment, seed, "aggregators")
     if data.reader.dim != model.feature_dim or data.views.frames.min() < model.receptive_field:
         raise DataError(
             f"{inputs.features}: features or views do not fit {teacher[1]}; train the teacher again"

@@ -1,6 +1,6 @@
 """Batches of views, their speakers' classes and their cached targets, in an order that the seed fixes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +26,7 @@ class Inputs(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What a student learns beside the labels."""
+    """What an objective of a student learns from."""
 
     read: Callable[[list[str]], np.ndarray]  # float32 (batch, sum of sizes), by id
     sizes: list[int]  # of each part
@@ -38,12 +38,12 @@ class Batch(NamedTuple):
 
     features: Tensor  # float32 (batch, frames, dim)
     labels: Tensor  # int64 (batch,)
-    targets: Tensor | None  # float32 (batch, dim)
+    targets: tuple[Tensor, ...]  # float32 (batch, dim), of each objective
     share: float = 1.0  # of the step's views
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
-        targets = None if self.targets is None else self.targets.to(device)
+        targets = tuple(target.to(device) for target in self.targets)
         return Batch(self.features.to(device), self.labels.to(device), targets, self.share)
 
 
@@ -53,13 +53,13 @@ class TrainingData:
     def __init__(
         self,
         inputs: Inputs,
-        targets: Targets | None,
+        targets: tuple[Targets, ...],
         batch_size: int,
         spec_augment: SpecAugmentSettings | None,
         seed: int,
         stage: str,
     ) -> None:
-        """Seeds are of `seed`, `stage`, step."""
+        """`targets` are those of each objective; seeds are of `seed`, `stage`, step."""
         self.reader = ViewReader(read_views(inputs.views), inputs.features)
         self.views, self.speakers = self.reader.views, read_speakers(inputs.speakers)
         if len(self.speakers) < 2:
@@ -96,12 +96,14 @@ class TrainingData:
         if self.spec_augment is not None:
             random = generator(self.seed, self.stage, f"masks {step}")
             mask(features, self.spec_augment, random, rows, len(whole))
-        targets = None
-        if self.targets is not None:
-            ids = self.views.ids if self.targets.of == "view" else self.views.utterances
-            targets = torch.from_numpy(self.targets.read([ids[index] for index in chosen]))
+        targets = tuple(self.read_targets(kind, chosen) for kind in self.targets)
         labels, share = torch.from_numpy(self.labels[chosen]), len(chosen) / len(whole)
         return Batch(torch.from_numpy(features), labels, targets, share)
+
+    def read_targets(self, targets: Targets, chosen: Iterable[int]) -> Tensor:
+        """The targets of an objective for the chosen views, float32 (views, dim)."""
+        ids = self.views.ids if targets.of == "view" else self.views.utterances
+        return torch.from_numpy(targets.read([ids[index] for index in chosen]))
 
     def draw_permutation(self, epoch: int) -> np.ndarray:
         """The order of an epoch."""

@@ -1,0 +1,200 @@
+"""Distillation losses, each a free function of the student's and the teacher's outputs.
+
+Notation: target class y, temperature T, p = softmax(teacher / T), q = softmax(student / T). Divergences are
+KL(teacher || student), averaged over the batch, and times T^2 so that gradients keep their size, but those in
+`Triage`. Logits may be float16 or bfloat16: everything is computed in float32 or wider.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from spkdistill.distill.groups import (
+    EMPTY,
+    compare,
+    divergence,
+    group,
+    log_mass,
+    part,
+    rest,
+    softmax,
+    widen,
+)
+from spkdistill.distill.partition import confusion_set, highest
+
+STANDARDISE_EPSILON = 1e-7  # of the reference implementation
+CORRELATION_EPSILON = 1e-16  # keeps slopes finite; the reference's 1e-8 is a percent of a rare class's norms
+
+
+class Triage(NamedTuple):
+    """The three groups target, confusion set F, background B of each example, all in float64.
+
+    KL(p || q) = KL(masses) + p_F within_confusion + p_B within_background.
+    """
+
+    log_p: Tensor  # (batch, 3), log-masses of the teacher, which sum to 1
+    log_q: Tensor  # (batch, 3), log-masses of the student, of any scale
+    within_confusion: Tensor  # (batch,), KL(p^F || q^F)
+    within_background: Tensor | None  # (batch,), KL(p^B || q^B); None where it was not asked for
+    size: Tensor  # (batch,), classes in F
+
+    def tmkd(self) -> Tensor:
+        """KL([p_y, p_F, p_B] || [q_y, q_F, q_B]): (batch,)."""
+        return divergence(self.log_p, self.log_q)
+
+    def tckd(self) -> Tensor:
+        """KL([p_y, 1 - p_y] || [q_y, 1 - q_y]): (batch,)."""
+        return divergence(*(target_and_others(masses) for masses in (self.log_p, self.log_q)))
+
+    def nckd(self) -> Tensor:
+        """KL(p || q) over the non-targets, renormalised: (batch,)."""
+        within = torch.stack([self.within_confusion, self.within_background], 1)
+        return divergence(self.log_p[:, 1:], self.log_q[:, 1:], within)
+
+
+def target_and_others(masses: Tensor) -> Tensor:
+    """The log-masses (batch, 3) of the groups as those of the target and of all other classes, (batch, 2)."""
+    return torch.stack([masses[:, 0], masses[:, 1:].logsumexp(1)], 1)
+
+
+def kd(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(p || q) (Hinton et al. 2015); logits (batch, classes)."""
+    kl, _, _ = compare(soften(student, temperature), soften(teacher, temperature))
+    return temperature**2 * kl.mean()
+
+
+def dkd(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """T^2 TCKD and T^2 NCKD of decoupled distillation (CVPR 2022); logits (batch, classes), labels (batch,).
+
+    TCKD = KL([p_y, 1 - p_y] || [q_y, 1 - q_y]); NCKD = KL(p || q) over the non-targets, renormalised, so that
+    KL(p || q) = TCKD + (1 - p_y) NCKD.
+    """
+    groups = triage(student, teacher, labels, temperature, tau=1.0)
+    return temperature**2 * groups.tmkd().mean(), temperature**2 * groups.within_confusion.mean()
+
+
+def gkd(
+    student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, size: int
+) -> tuple[Tensor, Tensor]:
+    """T^2 times the two terms of grouped distillation (arXiv 2304.04462) without its third.
+
+    P is the target and the size - 1 most probable others, S the rest: KL([p_P, p_S] || [q_P, q_S]), and
+    KL(p || q) over P, renormalised. Logits (batch, classes), labels (batch,).
+    """
+    own_p, others_p = split_target(teacher, labels, temperature)
+    members = highest(others_p.softmax(1), size - 1, labels)
+    own_q, near_q, far_q = three_groups(student, labels, members, temperature)
+    near_p, far_p = group(others_p, members), rest(others_p, members)
+    within, mass_q, mass_p = compare(near_q, near_p)
+    inside_q, inside_p = torch.stack([own_q, mass_q], 1), torch.stack([own_p, mass_p], 1)
+    outside_q, outside_p = log_mass(far_q), log_mass(far_p)
+    primary = divergence(
+        torch.stack([inside_p.logsumexp(1), outside_p], 1), torch.stack([inside_q.logsumexp(1), outside_q], 1)
+    )
+    inner = divergence(inside_p, inside_q, torch.stack([torch.zeros_like(within), within], 1))
+    return temperature**2 * primary.mean(), temperature**2 * inner.mean()
+
+
+def triage(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    temperature: float,
+    tau: float,
+    mass: str = "renormalised",
+    background: bool = False,
+) -> Triage:
+    """Masses and divergences of the groups (arXiv 2601.14699); logits (batch, classes), labels (batch,).
+
+    F is the shortest beginning of the non-targets, most probable first, whose sum of p_j / (1 - p_y) (mass
+    "renormalised") or of p_j ("absolute") is >= tau. Which mass is meant and that the class that crosses tau
+    is in F is our reading. tau >= 1 means every non-target: then TMKD is TCKD, and CFKD is NCKD. What happens
+    within the background is found where `background` asks for it.
+    """
+    own_p, others_p = split_target(teacher, labels, temperature)
+    if tau >= 1:
+        own_q, others_q = split_target(student, labels, temperature)
+        within, mass_q, mass_p = compare(others_q, others_p)
+        rest_q = rest_p = torch.full_like(mass_p, EMPTY)
+        within_background, size = torch.zeros_like(within), torch.full_like(labels, teacher.shape[1] - 1)
+    else:
+        posterior, top, log_sum = softmax(others_p)
+        total = top + log_sum
+        wanted = torch.full_like(total, tau)
+        if mass == "absolute":
+            wanted = (wanted * (1 + (own_p - total).exp())).clamp(max=2)  # tau / (1 - p_y); over 1 is all
+        members, size = confusion_set(posterior, wanted, labels)
+        own_q, near_q, far_q = three_groups(student, labels, members, temperature)
+        within, mass_q, mass_p = compare(near_q, group(others_p, members))
+        if background:
+            within_background, rest_q, rest_p = compare(far_q, rest(others_p, members))
+        else:
+            within_background, rest_q = None, log_mass(far_q)
+            left = -torch.expm1((mass_p - total).clamp(max=0))
+            rest_p = torch.where(left > 0, total + left.log(), EMPTY)
+    masses_q, masses_p = [own_q, mass_q, rest_q], [own_p, mass_p, rest_p]
+    log_p = functional.log_softmax(torch.stack(masses_p, 1), dim=1)
+    return Triage(log_p, torch.stack(masses_q, 1), within, within_background, size)
+
+
+def dist(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """T^2 times the two terms of DIST (arXiv 2205.10536); logits (batch, classes).
+
+    1 - the mean over the examples of Pearson's correlation of p_i and q_i, and 1 - the mean over the classes
+    of that of p_:c and q_:c, over this process's share of the batch. T^2 is of its reference implementation.
+    """
+    q, p = (soften(logits, temperature).softmax(1) for logits in (student, teacher))
+    inter, intra = (1 - pearson(q, p, dim).mean() for dim in (1, 0))
+    return temperature**2 * inter, temperature**2 * intra
+
+
+def pearson(one: Tensor, other: Tensor, dim: int) -> Tensor:
+    """Pearson's correlation along a dimension; 0 where either does not vary."""
+    one, other = (values - values.mean(dim, keepdim=True) for values in (one, other))
+    return (one * other).sum(dim) / (one.norm(dim=dim) * other.norm(dim=dim) + CORRELATION_EPSILON)
+
+
+def cosine_distance(student: Tensor, target: Tensor) -> Tensor:
+    """1 - cos(student, target), (batch, dim) both (arXiv 2303.01125)."""
+    return 1 - functional.cosine_similarity(widen(student), widen(target), dim=1).mean()
+
+
+def squared_distance(student: Tensor, target: Tensor) -> Tensor:
+    """The mean squared difference of (batch, dim) and (batch, dim)."""
+    return functional.mse_loss(widen(student), widen(target))
+
+
+def standardised(logits: Tensor) -> Tensor:
+    """(z - mean z) / (std z + 1e-7) over the classes (logit standardisation, CVPR 2024); (batch, classes)."""
+    centred = widen(logits) - widen(logits).mean(1, keepdim=True)
+    variance = centred.square().sum(1, keepdim=True) / (logits.shape[1] - 1)
+    floor = torch.finfo(variance.dtype).tiny  # keeps the slope of the root finite
+    return centred / (variance.clamp(min=floor).sqrt() + STANDARDISE_EPSILON)
+
+
+def split_target(logits: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """The target's logit over T, float64 (batch,), and all over T with EMPTY at the target."""
+    own, others = part(logits, labels.unsqueeze(1), temperature)
+    return own.squeeze(1).double(), others
+
+
+def three_groups(
+    logits: Tensor, labels: Tensor, members: Tensor, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits over T of the target, float64 (batch,), of the members of F, and of the background.
+
+    Members are as `confusion_set` gives them: of columns the logits of F are (batch, largest number).
+    """
+    if members.dtype != torch.int64:
+        own, others = split_target(logits, labels, temperature)
+        return own, group(others, members), rest(others, members)
+    label = labels.unsqueeze(1)
+    inside, far = part(logits, torch.cat([label, members], 1), temperature)
+    return inside[:, 0].double(), inside[:, 1:].masked_fill(members == label, EMPTY), far
+
+
+def soften(logits: Tensor, temperature: float) -> Tensor:
+    """Logits over T, in float32 or wider."""
+    return widen(logits) / temperature

@@ -1,0 +1,102 @@
+"""The assessment of Triage KD: which non-targets of an example are confusable, by the teacher's posterior."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MASS_UNITS = 2**52  # of a probability of 1
+FEW = 8  # a set of up to an 8th of the classes is kept as columns, and is looked for there first
+
+
+def confusion_set(others: Tensor, wanted: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Members of F and their number (batch,).
+
+    `others` (batch, classes) is the posterior over the non-targets; it is changed at the target. F is the
+    shortest beginning of the non-targets, highest posterior first and equal ones by class, whose mass is >=
+    `wanted` (batch,): it holds the class that crosses it and is never empty; all of them, if they have less.
+
+    The members are int64 columns (batch, largest number), where a row with fewer ends in its label; or, where
+    they are many, a mask of 1 and 0 (batch, classes) in the type of the posterior.
+    """
+    others.scatter_(1, labels.unsqueeze(1), -1)  # the target comes last
+    threshold, count = cutoff(others, (wanted * MASS_UNITS).long())
+    return above(others, threshold, count, labels), count
+
+
+def highest(others: Tensor, count: int, labels: Tensor) -> Tensor:
+    """The `count` most probable non-targets as `confusion_set` gives members."""
+    others.scatter_(1, labels.unsqueeze(1), -1)
+    threshold = largest(others, count)[:, :1]
+    return above(others, threshold, torch.full_like(labels, count), labels)
+
+
+def cutoff(others: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """The lowest posterior in F (batch, 1), and the size of F (batch,); `wanted` is in MASS_UNITS.
+
+    Masses are summed as integers: exact, so whatever the order of summation, the device or the number of
+    threads, the same posteriors give the same set. A small set is found without sorting the others.
+    """
+    classes = others.shape[1]
+    widths = [classes - 1]
+    if classes >= FEW and wanted.max() <= 2 * MASS_UNITS // FEW:  # an 8th of the classes has an 8th at least
+        widths.insert(0, classes // FEW)
+    for width in widths:
+        rising = largest(others, width)
+        masses = (rising * MASS_UNITS).long().cumsum(1)
+        if (masses[:, -1] >= wanted).all():
+            break
+    spare = masses[:, -1] - wanted  # what may be left out; below 0 nothing
+    left_out = torch.searchsorted(masses, spare.unsqueeze(1), right=True)
+    return rising.gather(1, left_out), width - left_out.squeeze(1)
+
+
+def largest(values: Tensor, count: int) -> Tensor:
+    """The `count` largest values of each row, rising."""
+    if values.is_cuda:
+        return values.topk(count, dim=1).values.flip(1)
+    array = values.numpy().copy()  # numpy sorts many times as fast as torch on a CPU
+    array.partition(-count, axis=1)
+    top = array[:, -count:].copy()
+    top.sort(axis=1)
+    return torch.from_numpy(top)
+
+
+def above(others: Tensor, threshold: Tensor, count: Tensor, labels: Tensor) -> Tensor:
+    """The members whose posterior is at least the threshold, `count` (batch,) of each row."""
+    found = at_least(others, threshold)
+    if number(found) > int(count.sum()):
+        drop_ties(found, others, threshold, count)
+    if int(count.max()) * FEW > others.shape[1]:
+        return found.to(others.dtype)
+    return columns(found, count, labels)
+
+
+def drop_ties(found: Tensor, others: Tensor, threshold: Tensor, count: Tensor) -> None:
+    """Take from the classes at the threshold the last ones, until `count` are left; one row in hundreds."""
+    surplus = found.sum(1) - count
+    for row in surplus.nonzero().squeeze(1).tolist():
+        tied = (others[row] == threshold[row]).nonzero().squeeze(1)
+        found[row, tied[len(tied) - int(surplus[row]) :]] = False
+
+
+def at_least(values: Tensor, threshold: Tensor) -> Tensor:
+    """Where values reach their row's threshold (batch, 1): bool."""
+    if values.is_cuda:
+        return values >= threshold
+    return torch.from_numpy(values.numpy() >= threshold.numpy())
+
+
+def number(found: Tensor) -> int:
+    """How many are true."""
+    return int(found.sum()) if found.is_cuda else np.count_nonzero(found.numpy())
+
+
+def columns(members: Tensor, count: Tensor, labels: Tensor) -> Tensor:
+    """A mask (batch, classes) as columns (batch, largest count); a row with fewer ends in its label."""
+    if members.is_cuda:
+        places = members.flatten().nonzero().squeeze(1)
+    else:
+        places = torch.from_numpy(np.flatnonzero(members.numpy()))
+    wide = labels.unsqueeze(1).repeat(1, int(count.max()))
+    used = torch.arange(wide.shape[1], device=wide.device) < count.unsqueeze(1)
+    return wide.masked_scatter_(used, places % members.shape[1])
