@@ -220,7 +220,8 @@ def merge(options: argparse.Namespace) -> None:
         if options.output.endswith(".scp"):
             contents |= arks.describe(options.output)
         if options.rounding:
-            contents |= arks.describe_rounding(options.rounding)
+            contents |= arks.describe_losses(options.rounding)
+            contents["bytes_per_entry"] = round(contents["bytes"] / max(count, 1), 1)
         write_manifest(options.manifest, options.stage, contents)
 
 
