@@ -29,7 +29,7 @@ LARGEST = 1e15  # value of a target; squares of larger ones do not fit into floa
 class Dense:
     """Every logit, as it was dumped."""
 
-    def __init__(self, reader: ArkReader, device: torch.device) -> None:
+    def __init__(self, reader: ArkReader, device: torch.device | str) -> None:
         self.reader, self.device, self.classes = reader, device, size(reader)
 
     def __call__(self, keys: Sequence[str]) -> Tensor:
@@ -40,7 +40,9 @@ class Dense:
 class TopK:
     """The largest logits, the others made equal so that they have the mass they had at one temperature."""
 
-    def __init__(self, reader: ArkReader, layout: Layout, temperature: float, device: torch.device) -> None:
+    def __init__(
+        self, reader: ArkReader, layout: Layout, temperature: float, device: torch.device | str
+    ) -> None:
         self.reader, self.layout, self.device = reader, layout, device
         self.classes = layout.classes
         if np.float32(temperature) not in layout.temperatures:
@@ -67,7 +69,7 @@ class TopK:
 class Factored:
     """The teacher's head, applied to its cached embeddings."""
 
-    def __init__(self, reader: ArkReader, head: str | Path, device: torch.device) -> None:
+    def __init__(self, reader: ArkReader, head: str | Path, device: torch.device | str) -> None:
         self.reader, self.device = reader, device
         self.head, self.classes = load_head(head, size(reader), reader.scp_path)
         self.head.to(device)
@@ -79,7 +81,7 @@ class Factored:
 
 
 def open_logits(
-    scp: str | Path, head: str | Path | None, temperature: float | None, device: torch.device
+    scp: str | Path, head: str | Path | None, temperature: float | None, device: torch.device | str
 ) -> Dense | TopK | Factored:
     """The reader of a cache of logits; `scp` is that of the embeddings where there is a `head`.
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 AGGREGATED = ("sp_aggr", "lde_aggr")
-PARTS = ("xvector", "narrow_bn", "wide_bn", *AGGREGATED, "logits")
+EMBEDDINGS = ("xvector", "narrow_bn", "wide_bn", *AGGREGATED)
+PARTS = (*EMBEDDINGS, "logits")
 LAYER = re.compile(r"layer:([1-9]\d{0,2})", re.ASCII)
-KNOWN = f"{', '.join(PARTS[:-1])}, layer:N"  # what a student can regress
+KNOWN = f"{', '.join(EMBEDDINGS)}, layer:N"  # what a student can regress
 
 
 def is_part(name: str) -> bool:
@@ -34,6 +35,11 @@ def learnt(distil: Mapping[str, Any]) -> Sequence[str]:
 def summed(distil: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The objectives whose losses these settings add up: none for "none", those of a "sum", or themselves."""
     return {"none": [], "sum": distil.get("of")}.get(distil["objective"], [distil])
+
+
+def temperatures(distil: Mapping[str, Any]) -> Sequence[float]:
+    """The temperatures at which a student of these settings compares its logits with the teacher's."""
+    return [distil["temperature"]] if "logits" in learnt(distil) else []
 
 
 def file_name(part: str) -> str:

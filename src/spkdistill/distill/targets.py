@@ -233,7 +233,7 @@ class TargetReader:
         scps: Mapping[str, str | Path],
         mean_norm: bool,
         temperature: float | None = None,
-        device: torch.device = torch.device("cpu"),  # noqa: B008
+        device: torch.device | str = "cpu",
     ) -> None:
         self.parts = [part for part in scps if part not in ("logits", "head")]
         self.readers = {part: opened(scps[part]) for part in self.parts}
