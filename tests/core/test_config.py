@@ -47,6 +47,9 @@ def test_every_config_that_we_ship_is_valid(path):
         ("views.frmaes", 200, "views: unknown key 'frmaes'; did you mean 'frames'?"),
         ("teachers.xvector.model.arch", "resnt", "teachers.xvector.model.arch: 'resnt' is not one of"),
         ("teachers.xvector.training", {"epoch": 3}, "teachers.xvector.training: unknown key 'epoch'"),
+        ("teachers.xvector.logits", {"form": "top"}, "teachers.xvector.logits.form: 'top' is not one of"),
+        ("teachers.xvector.logits", {"k": 0}, "teachers.xvector.logits.k: 0 is less than the minimum of 1"),
+        ("teachers.xvector.logits", {"temperatures": [0]}, "teachers.xvector.logits.temperatures.0: 0 is"),
         ("teachers.xvector.features", "fbank", "teachers.xvector.features: features has no entry 'fbank'"),
         (
             "students.fc8.teacher",

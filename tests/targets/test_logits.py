@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spkdistill.arks import ArkReader, ArkWriter, TopKWriter, describe, describe_losses, layout_of
+from spkdistill.cli import main
 from spkdistill.cli.targets import add_commands
 from spkdistill.distill.logits import largest, layout_for, load_head, save_head
 from spkdistill.distill.targets import TargetReader, TeacherFiles, Top, factor
@@ -302,3 +303,21 @@ def test_logits_in_another_thread_are_the_same_bytes(tmp_path, teacher, corpus, 
     with ThreadPoolExecutor(1) as pool:
         assert torch.equal(pool.submit(reader.logits, corpus[0].ids).result(), here)
     assert not here.requires_grad
+
+
+def test_ark_stat_and_show_of_a_head_name_its_embeddings_and_give_its_logits(
+    tmp_path, teacher, corpus, scps, dense, capsys
+):
+    embeddings = dump(tmp_path, teacher, corpus, 1, ["xvector"])["xvector"]
+    head = str(factored(tmp_path, teacher, corpus, embeddings)["head"])
+    assert main(["ark", "stat", head]) == 0
+    found = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert (found["form"], found["embeddings"], found["classes"]) == ("factored", "xvector.scp", "10")
+    assert json.loads(found["settings"]) == HEAD
+    assert main(["ark", "show", head, corpus[0].ids[7]]) == 0
+    key, *words = capsys.readouterr().out.split()
+    assert key == corpus[0].ids[7]
+    assert [float(word) for word in words[1:-1]] == pytest.approx(dense[7].tolist(), rel=1e-5)
+    (tmp_path / "head.json").unlink()
+    assert main(["ark", "stat", head]) == 1
+    assert "head.json: no such file" in capsys.readouterr().err
