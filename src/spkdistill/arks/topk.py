@@ -9,6 +9,7 @@ by f_i, the logit that each of them has to be given: (C - 1 - k) exp(f_i / T_i) 
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from spkdistill.errors import DataError
 from spkdistill.files import read_json, write_json
 
 MOST_CLASSES = 2**24
+LARGEST = 2.0**60  # of the numbers in a shard's JSON
 KEYS = {"form", "classes", "k", "temperatures", "entries", "left_sums", "left_largest"}
 
 
@@ -129,8 +131,8 @@ def read_losses(path: str | Path) -> dict[str, Any]:
     if not isinstance(found, dict) or found.keys() != KEYS or found["form"] != "topk":
         raise DataError(f"{path}: expected {', '.join(sorted(KEYS))}; run the shard again")
     lists = [found[key] for key in ("temperatures", "left_sums", "left_largest")]
-    same = all(isinstance(numbers, list) and len(numbers) == len(lists[0]) for numbers in lists)
-    numbers = [found[key] for key in ("classes", "k", "entries")] + [n for one in lists for n in one if same]
-    if not same or not all(isinstance(n, int | float) and 0 <= n < 2.0**60 for n in numbers):
-        raise DataError(f"{path}: numbers that cannot be; run the shard again")
+    sound = all(isinstance(one, list) and len(one) == len(lists[0]) for one in lists)
+    numbers = [found[key] for key in ("classes", "k", "entries")] + list(chain(*lists) if sound else [])
+    if not sound or not all(isinstance(n, int | float) and 0 <= n < LARGEST for n in numbers):
+        raise DataError(f"{path}: no numbers that can be; run the shard again")
     return found
