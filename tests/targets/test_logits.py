@@ -2,7 +2,9 @@
 
 import argparse
 import json
+from concurrent.futures import ThreadPoolExecutor
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,13 +17,21 @@ from spkdistill.arks import ArkReader, ArkWriter, TopKWriter, describe, describe
 from spkdistill.cli import main
 from spkdistill.cli.targets import add_commands
 from spkdistill.distill.logits import largest, layout_for, load_head, save_head
+from spkdistill.distill.losses import triage, truncated
+from spkdistill.distill.objectives import Moment, build_objectives
 from spkdistill.distill.targets import TargetReader, TeacherFiles, Top, factor
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_json
 from spkdistill.models.build import build_head, build_model
-from spkdistill.models.store import load, save
+from spkdistill.models.store import load, save, write_weights
+from spkdistill.training.networks import fit, open_targets
 
 SOFTMAX = {"kind": "softmax", "hidden": 9}
+MASSES = "renormalised", "absolute"
+TRKD = {"objective": "trkd", "temperature": 4, "weight": 1, "classification_weight": 1, "warmup_epochs": 0}
+TRKD |= {"kd_logits": "plain", "mass_term": "tmkd", "class_term": "cfkd", "mass": "absolute"}
+TRKD |= {"lambda_m": 1, "lambda_f": 8, "lambda_b": 0, "t_squared": True}
+TRKD |= {"tau": {"start": 1.0, "end": 0.05, "from": 0.1, "to": 0.4, "unit": "training", "gamma": 0.001}}
 
 
 def posterior(logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -80,6 +90,42 @@ def test_topk_keeps_the_posteriors_of_the_largest_and_the_mass_of_the_rest(case)
             assert told["mean_mass"] == pytest.approx(left.mean(), rel=5e-5, abs=1e-30)
             assert told["largest_mass"] == pytest.approx(left.max(), rel=5e-5, abs=1e-30)
     assert (said["form"], said["classes"], said["k"]) == ("topk", layout.classes, min(k, layout.classes - 1))
+
+
+@settings(deadline=None, max_examples=60)
+@given(case=cases(), tau=st.sampled_from([0.05, 0.3, 0.7, 0.95, 1]), mass=st.sampled_from(MASSES))
+def test_the_truncated_mass_is_that_of_the_confusion_set_beyond_the_largest(case, tau, mass):
+    logits, targets, k, [temperature, *_] = case
+    kept = largest_others(logits, targets, k)
+    p = posterior(logits, temperature)
+    left = np.where(kept, 0, p)
+    p = np.where(kept, p, left.sum(1, keepdims=True) / np.maximum((~kept).sum(1, keepdims=True), 1))
+    if left.any() and (left.sum(1) < 1e-30).any():
+        return  # float32 knows no logit as low
+    equal = temperature * np.log(np.maximum(p, 1e-300))
+    teacher, labels = torch.from_numpy(equal), torch.from_numpy(targets)
+    groups = triage(teacher + 1, teacher, labels, temperature, tau, mass)
+    expected = []
+    for row, target in enumerate(targets):
+        others = [c for c in np.argsort(-p[row], kind="stable") if c != target][: int(groups.size[row])]
+        expected.append(sum(p[row, c] for c in others if not kept[row, c]))
+    found = truncated(groups, teacher, labels, temperature, k)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+
+
+def test_a_student_of_the_largest_logits_logs_the_mass_that_they_truncate(top3, scps, corpus, dense):
+    views, everyone = corpus[0], SimpleNamespace(speakers=range(10))
+    labels = torch.tensor([int(speaker[1:]) for speaker in views.speakers])
+    terms = {}
+    for form, cache in (("topk", top3), ("dense", {"logits": scps["logits"]})):
+        objectives = build_objectives(TRKD, "distil")
+        (targets,) = open_targets(objectives, cache, "student")
+        objective = fit(objectives[0], targets, everyone)
+        _, terms[form] = objective(dense, targets.read(views.ids), labels, Moment(0, 0))
+    assert terms["topk"].keys() - terms["dense"].keys() == {"p_truncated"}
+    assert terms["topk"]["tau"] == 1
+    left = np.where(largest_others(dense.numpy(), labels.numpy(), 3), 0, posterior(dense.numpy(), 4)).sum(1)
+    assert float(terms["topk"]["p_truncated"]) == pytest.approx(left.mean(), rel=1e-5)
 
 
 def test_topk_of_all_classes_is_dense(tmp_path, teacher, corpus, dense):
@@ -280,8 +326,6 @@ def test_a_head_beside_other_embeddings_is_refused(tmp_path, teacher, corpus):
     ],
 )
 def test_a_file_that_is_no_head_is_refused(tmp_path, metadata):
-    from spkdistill.models.store import write_weights
-
     write_weights(tmp_path / "head.safetensors", build_head(HEAD, 6, 10), metadata)
     with pytest.raises(DataError, match=r"head\.safetensors"):
         load_head(tmp_path / "head.safetensors", 6, "xvector.scp")
@@ -296,8 +340,6 @@ def test_a_teacher_without_head_has_no_factored_logits(tmp_path, corpus):
 
 
 def test_logits_in_another_thread_are_the_same_bytes(tmp_path, teacher, corpus, scps):
-    from concurrent.futures import ThreadPoolExecutor
-
     reader = TargetReader(factored(tmp_path, teacher, corpus, scps["xvector"]), False)
     here = reader.logits(corpus[0].ids)
     with ThreadPoolExecutor(1) as pool:

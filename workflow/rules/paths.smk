@@ -256,9 +256,11 @@ def top_options(w):
     if form_of(w.teacher) != "topk" or w.get("part") != "logits":
         return ""
     settings, students = config["teachers"][w.teacher]["logits"], config["students"].values()
-    learnt_at = [temperatures(student["distil"]) for student in students if student["teacher"] == w.teacher]
-    kept = sorted({float(t) for t in chain(settings["temperatures"], *learnt_at)})
-    return f"--top {settings['k']} --temperatures {' '.join(map(str, kept))}"
+    learners = [
+        one for student in students if student["teacher"] == w.teacher for one in on_logits(student["distil"])
+    ]
+    kept = {float(t) for t in (*settings["temperatures"], *(one["temperature"] for one in learners))}
+    return f"--top {settings['k']} --temperatures {' '.join(map(str, sorted(kept)))}"
 
 
 def unit_option(w):

@@ -29,6 +29,8 @@ LARGEST = 1e15  # value of a target; squares of larger ones do not fit into floa
 class Dense:
     """Every logit, as it was dumped."""
 
+    kept = None
+
     def __init__(self, reader: ArkReader, device: torch.device | str) -> None:
         self.reader, self.device, self.classes = reader, device, size(reader)
 
@@ -44,7 +46,7 @@ class TopK:
         self, reader: ArkReader, layout: Layout, temperature: float, device: torch.device | str
     ) -> None:
         self.reader, self.layout, self.device = reader, layout, device
-        self.classes = layout.classes
+        self.classes, self.kept = layout.classes, layout.k
         if np.float32(temperature) not in layout.temperatures:
             kept = " and ".join(f"{kept:g}" for kept in layout.temperatures) or "no temperature"
             raise ConfigError(
@@ -69,6 +71,8 @@ class TopK:
 class Factored:
     """The teacher's head, applied to its cached embeddings."""
 
+    kept = None
+
     def __init__(self, reader: ArkReader, head: str | Path, device: torch.device | str) -> None:
         self.reader, self.device = reader, device
         self.head, self.classes = load_head(head, size(reader), reader.scp_path)
@@ -84,6 +88,9 @@ def open_logits(
     scp: str | Path, head: str | Path | None, temperature: float | None, device: torch.device | str
 ) -> Dense | TopK | Factored:
     """The reader of a cache of logits; `scp` is that of the embeddings where there is a `head`.
+
+    Its `classes` are how many there are, its `kept` how many others than the target have logits of their own,
+    None for all.
 
     topk needs the `temperature` of the objective that the logits are for; ConfigError if it lacks that one.
     """

@@ -37,9 +37,9 @@ def summed(distil: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return {"none": [], "sum": distil.get("of")}.get(distil["objective"], [distil])
 
 
-def temperatures(distil: Mapping[str, Any]) -> Sequence[float]:
-    """The temperatures at which a student of these settings compares its logits with the teacher's."""
-    return [distil["temperature"]] if "logits" in learnt(distil) else []
+def on_logits(distil: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The objectives of a student of these settings that learn from logits."""
+    return [one for one in summed(distil) if "targets" not in one]
 
 
 def file_name(part: str) -> str:

@@ -31,6 +31,7 @@ class Targets(NamedTuple):
     read: Callable[[list[str]], np.ndarray | Tensor]  # float32 (batch, sum of sizes), by id
     sizes: list[int]  # of each part
     of: str  # what the ids are: "view" or "utterance"
+    kept: int | None = None  # how many others than the target have logits of their own; None for all
 
 
 class Batch(NamedTuple):

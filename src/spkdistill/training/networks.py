@@ -1,7 +1,7 @@
 """Teachers and students: a network, its head, and what a student learns from the cache beside the labels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -187,7 +187,7 @@ def open_target(
     if on_logits:
         files = {part: scps[part] for part in ("logits", "head") if part in scps}
         reader = TargetReader(files, False, objective.temperature, device)
-        return Targets(reader.logits, [reader.sizes["logits"]], "view")
+        return Targets(reader.logits, [reader.sizes["logits"]], "view", reader.form.kept)
     reader = TargetReader(
         {part: scps[part] for part in needed}, isinstance(objective, Multilevel) and objective.mean_norm
     )
@@ -249,10 +249,12 @@ def fit(objective: Objective, targets: Targets, data: TrainingData) -> Objective
         raise ConfigError(
             f"gkd.size: {objective.size} of {speakers} speakers; leave some for the other group"
         )
-    if isinstance(objective, Trkd) and objective.tau.end is None:
+    if not isinstance(objective, Trkd):
+        return objective
+    objective = replace(objective, kept=targets.kept)
+    if objective.tau.end is None:
         sample = np.unique(np.linspace(0, len(data.views) - 1, SAMPLE).astype(int))
-        labels = torch.from_numpy(data.labels[sample])
         plain = data.read_targets(targets, sample)
-        labels = labels.to(plain.device)
+        labels = torch.from_numpy(data.labels[sample]).to(plain.device)
         return objective.ending(teacher_logits(objective, plain, labels), labels)
     return objective
