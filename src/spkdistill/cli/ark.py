@@ -1,6 +1,7 @@
 """`spkdistill ark`: look at archives, compare, check and copy them; `spkdistill merge`: put shards together.
 
 Archives are named as in Kaldi (`ark:FILE`, `scp:FILE`, `ark,t:-`) or by a path; `-` and `.gz` are known.
+`stat` and `show` also take a teacher's head.safetensors, which with cached embeddings makes its logits.
 Lists are aligned on a terminal and separated by tabs in a pipe.
 """
 
