@@ -95,6 +95,7 @@ def open_logits(
     topk needs the `temperature` of the objective that the logits are for; ConfigError if it lacks that one.
     """
     reader = opened(scp)
+    device = torch.empty(0, device=device).device  # "cuda" would be another GPU in the thread that reads
     if head is not None:
         return Factored(reader, head, device)
     first = reader.keys()[0]
