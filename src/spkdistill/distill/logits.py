@@ -31,7 +31,7 @@ class Dense:
 
     kept = None
 
-    def __init__(self, reader: ArkReader, device: torch.device | str) -> None:
+    def __init__(self, reader: ArkReader, device: torch.device) -> None:
         self.reader, self.device, self.classes = reader, device, size(reader)
 
     def __call__(self, keys: Sequence[str]) -> Tensor:
@@ -42,9 +42,7 @@ class Dense:
 class TopK:
     """The largest logits, the others made equal so that they have the mass they had at one temperature."""
 
-    def __init__(
-        self, reader: ArkReader, layout: Layout, temperature: float, device: torch.device | str
-    ) -> None:
+    def __init__(self, reader: ArkReader, layout: Layout, temperature: float, device: torch.device) -> None:
         self.reader, self.layout, self.device = reader, layout, device
         self.classes, self.kept = layout.classes, layout.k
         if np.float32(temperature) not in layout.temperatures:
@@ -73,7 +71,7 @@ class Factored:
 
     kept = None
 
-    def __init__(self, reader: ArkReader, head: str | Path, device: torch.device | str) -> None:
+    def __init__(self, reader: ArkReader, head: str | Path, device: torch.device) -> None:
         self.reader, self.device = reader, device
         self.head, self.classes = load_head(head, size(reader), reader.scp_path)
         self.head.to(device)
@@ -89,10 +87,8 @@ def open_logits(
 ) -> Dense | TopK | Factored:
     """The reader of a cache of logits; `scp` is that of the embeddings where there is a `head`.
 
-    Its `classes` are how many there are, its `kept` how many others than the target have logits of their own,
-    None for all.
-
-    topk needs the `temperature` of the objective that the logits are for; ConfigError if it lacks that one.
+    `classes` of it is how many there are, `kept` how many others than the target have logits of their own,
+    None for all. topk needs the `temperature` of the objective; ConfigError if the cache lacks that one.
     """
     reader = opened(scp)
     device = torch.empty(0, device=device).device  # "cuda" would be another GPU in the thread that reads
