@@ -85,9 +85,7 @@ def test_a_student_learns_the_same_from_factored_logits_and_topk_keeps_its_tempe
         assert numbers[0] == pytest.approx(numbers[1], rel=0.01)
     config["teachers"]["xvector"]["logits"] = {"form": "topk", "k": 2, "temperatures": [1]}
     copied.write_config(config)
-    assert " --top 2 --temperatures 1.0 4.0 " in copied.finish(
-        "--dry-run", "--printshellcmds", "--", str(log)
-    )
+    assert " --top 2 --temperatures 1.0 4.0 " in copied.finish("--dry-run", "--printshellcmds", "--", target)
 
 
 def test_a_feature_setting_reruns_all_that_depends_on_it(copied):
