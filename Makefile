@@ -53,7 +53,7 @@ benchmark-offline: $(VENV)/.ready
 	@$(BIN)/python -m benchmarks.offline.training
 
 benchmark-triage: $(VENV)/.ready
-	@$(BIN)/python -m benchmarks.triage.losses
+	@for part in losses caches; do $(BIN)/python -m benchmarks.triage.$$part || exit 1; done
 
 $(TOOLKITS)/.ready: benchmarks/toolkits.txt | $(VENV)/.ready
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --no-deps --target $(TOOLKITS) --requirement $<

@@ -56,11 +56,12 @@ def artifacts(config: dict[str, Any]) -> Iterator[Artifact]:
         yield Artifact(f"vad/{name}", utterances, entry((frames,)))
     yield Artifact("views/train", views, 3 * ID + 20)
     for teacher, settings in config["teachers"].items():
-        two_byte = settings["target_storage"] == "two-byte"
         for part in settings["targets"]:
-            dim = target_dims(settings)[part]
-            size = entry((1, dim), "two-byte-auto") if two_byte else entry((dim,))
-            yield Artifact(f"targets/{teacher}/train/{part}", views, size)
+            if part == "logits" and settings["logits"]["form"] == "factored":
+                head = 4 * SPEAKERS * target_dims(settings)["xvector"]
+                yield Artifact(f"targets/{teacher}/train/head", 1, head)
+            else:
+                yield Artifact(f"targets/{teacher}/train/{part}", views, target_entry(settings, part))
     models = config["teachers"] | config["students"]
     for name, (utterances, _) in sets.items():
         size = sum(entry((embedding_dim(config, model),)) for model in models.values())
@@ -73,6 +74,14 @@ def entry(shape: tuple[int, ...], compression: str = "none") -> int:
     """The bytes of an archive's entry, its key, and its lines in the indexes of its shard and of all."""
     content = len(encode(np.zeros(shape, dtype=np.float32), compression))
     return content + ID + 2 * (ID + PATH)
+
+
+def target_entry(teacher: dict[str, Any], part: str) -> int:
+    """The bytes of an entry of a part of the cache; the largest logits are kept for one temperature."""
+    if part == "logits" and teacher["logits"]["form"] == "topk":
+        return entry((2, teacher["logits"]["k"] + 3))
+    dim = target_dims(teacher)[part]
+    return entry((1, dim), "two-byte-auto") if teacher["target_storage"] == "two-byte" else entry((dim,))
 
 
 def target_dims(teacher: dict[str, Any]) -> dict[str, int]:

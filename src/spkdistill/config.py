@@ -53,6 +53,7 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     check_targets(config)
     check_objectives(config)
     give_margins(config)
+    check_logits(config)
     check_model_names(config)
     check_foreign(config)
     return config
@@ -317,6 +318,23 @@ def check_sum(objectives: list[dict[str, Any]], where: str) -> None:
         raise ConfigError(
             f"{where}: a sum is of one objective on logits and of one on embeddings (multilevel, embedding)"
         )
+
+
+def check_logits(config: dict[str, Any]) -> None:
+    """Raise a ConfigError for students whose objective needs every logit, where the cache has the largest."""
+    from spkdistill.distill.parts import on_logits
+
+    for name, student in config["students"].items():
+        teacher = student["teacher"]
+        if config["teachers"][teacher].get("logits", {}).get("form") != "topk":
+            continue
+        for one in on_logits(student["distil"]):
+            if one["objective"] == "dist" or one.get("standardise"):
+                what = "objective: dist" if one["objective"] == "dist" else "standardise"
+                raise ConfigError(
+                    f"students.{name}: {what} needs every logit, but teachers.{teacher}.logits.form is topk; "
+                    "say factored or dense"
+                )
 
 
 def give_margins(config: dict[str, Any]) -> None:

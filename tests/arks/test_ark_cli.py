@@ -84,6 +84,73 @@ def test_show_prints_kaldis_text_of_the_rows_asked_for(capsys):
     assert lines == ["b  [ 4 5 6 ]", "a  [ 1 2 3 ]"]
 
 
+TOP = np.array([[5, 3, 0, 4, 1, 4], [2, 1.5, 6, 2, -1, -0.5]], np.float32)  # 2 and the target of 5; T 1 and 4
+
+
+def write_top() -> dict[int, float]:
+    """Two views' largest logits; the mass left of the first at each temperature."""
+    with arks.TopKWriter("top.ark", "top.scp", "top.1.json", arks.Layout(5, 2, (1.0, 4.0))) as writer:
+        writer.write("v0", TOP)
+        writer.write("v1", TOP + np.array([[0] * 6, [0, 1, 1, 1, 1, 1]], np.float32))
+    dense = {1: [6, 1.5, 2, -1, -1], 4: [6, 1.5, 2, -0.5, -0.5]}
+    powers = {temperature: np.exp(np.array(logits) / temperature) for temperature, logits in dense.items()}
+    return {temperature: power[3:].sum() / power.sum() for temperature, power in powers.items()}
+
+
+def test_show_says_which_classes_the_largest_logits_are_of_and_what_the_others_share(capsys):
+    masses = write_top()
+    _, lines, _ = run(capsys, "ark", "show", "top.scp", "v0")
+    rows = [line.split("\t") for line in lines]
+    assert rows[:4] == [
+        ["v0", "the target and the 2 largest others of 5 logits"],
+        ["class 3", "1.5", "target"],
+        ["class 0", "6"],
+        ["class 4", "2"],
+    ]
+    assert [row[:2] for row in rows[4:]] == [["2 others", "-1"], ["2 others", "-0.5"]]
+    for row, (temperature, mass) in zip(rows[4:], masses.items(), strict=True):
+        assert row[2].endswith(f" at temperature {temperature}")
+        assert float(row[2].split()[1]) == pytest.approx(mass, rel=1e-6)
+    _, lines, _ = run(capsys, "ark", "show", "top.scp", "v0", "--rows", "1:1")
+    assert lines == ["v0  [", "  2 1.5 6 2 -1 -0.5 ]"]
+
+
+def test_stat_of_largest_logits_is_of_the_logits_and_of_the_masses_left(capsys):
+    masses = write_top()
+    _, lines, _ = run(capsys, "ark", "stat", "top.scp")
+    found = dict(line.split("\t") for line in lines)
+    assert found["logits"] == "of the target and the 2 largest others of 5"
+    assert (found["values"], found["min"], found["max"]) == ("6", "1.5", "7")
+    for temperature, mass in masses.items():
+        told = found[f"left at T {temperature}"].replace(",", "").split()
+        assert (float(told[2]), float(told[4])) == pytest.approx((mass, mass), rel=1e-6)
+
+
+def test_merge_of_largest_logits_says_what_they_left_out(capsys):
+    masses = write_top()
+    files = [
+        "--parts",
+        "top.scp",
+        "--rounding",
+        "top.1.json",
+        "--output",
+        "all.scp",
+        "--manifest",
+        "all.json",
+    ]
+    assert run(capsys, "merge", "--stage", "dump", *files)[0] == 0
+    contents = json.loads(Path("all.json").read_text())["contents"]
+    assert (contents["form"], contents["classes"], contents["k"]) == ("topk", 5, 2)
+    assert contents["bytes_per_entry"] == Path("top.ark").stat().st_size / 2
+    assert [left["temperature"] for left in contents["left"]] == [1, 4]
+    assert [left["mean_mass"] for left in contents["left"]] == pytest.approx(list(masses.values()), rel=1e-6)
+    run(capsys, "ark", "copy", "top.scp", "top.txt")
+    other = json.loads(Path("top.1.json").read_text()) | {"k": 3}
+    Path("top.2.json").write_text(json.dumps(other))
+    status, _, err = run(capsys, "merge", "--stage", "dump", *files[:4], "top.2.json", *files[4:])
+    assert (status, "other classes, k or temperatures" in err) == (1, True)
+
+
 @pytest.mark.parametrize(
     "arguments", [("feats.ark", "u9"), ("feats.scp", "u9"), ("feats.scp", "u1", "--rows", "0:99")]
 )

@@ -1,6 +1,7 @@
 """The config is checked before any job starts, and a fault is one line that names the key."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,9 @@ def test_every_config_that_we_ship_is_valid(path):
         ("views.frmaes", 200, "views: unknown key 'frmaes'; did you mean 'frames'?"),
         ("teachers.xvector.model.arch", "resnt", "teachers.xvector.model.arch: 'resnt' is not one of"),
         ("teachers.xvector.training", {"epoch": 3}, "teachers.xvector.training: unknown key 'epoch'"),
+        ("teachers.xvector.logits", {"form": "top"}, "teachers.xvector.logits.form: 'top' is not one of"),
+        ("teachers.xvector.logits", {"k": 0}, "teachers.xvector.logits.k: 0 is less than the minimum of 1"),
+        ("teachers.xvector.logits", {"temperatures": [0]}, "teachers.xvector.logits.temperatures.0: 0 is"),
         ("teachers.xvector.features", "fbank", "teachers.xvector.features: features has no entry 'fbank'"),
         (
             "students.fc8.teacher",
@@ -208,6 +212,22 @@ def test_two_models_of_one_name_are_refused(config):
     config["teachers"]["fc8-kd"] = config["teachers"]["xvector"]
     with pytest.raises(ConfigError, match=r"teachers\.fc8-kd: a student is called 'fc8-kd' too"):
         resolve(config, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"),
+    [({"objective": "kd", "standardise": True}, "standardise"), ({"objective": "dist"}, "objective: dist")],
+)
+def test_objectives_that_need_every_logit_are_refused_where_the_largest_are_cached(config, objective, said):
+    config["objectives"]["kd"] = objective
+    config["teachers"]["xvector"]["logits"] = {"form": "factored"}
+    resolve(copy.deepcopy(config), SCHEMA)
+    config["teachers"]["xvector"]["logits"] = {"form": "topk"}
+    with pytest.raises(ConfigError) as caught:
+        resolve(config, SCHEMA)
+    assert re.fullmatch(
+        rf"students\..*-kd: {said} needs every logit, but .*logits\.form is topk; .*", str(caught.value)
+    )
 
 
 def test_every_key_of_the_schema_is_described():

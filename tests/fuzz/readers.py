@@ -324,6 +324,43 @@ def read_targets() -> None:
     arks.describe_rounding(["x.json"])
 
 
+def logit_files() -> list[Files]:
+    """The forms of a teacher's logits that are not dense: the largest, and embeddings with a head."""
+
+    def write_top() -> None:
+        with arks.TopKWriter("x.ark", "x.scp", "x.json", arks.Layout(9, 2, (1.0, 4.0))) as writer:
+            for view in range(4):
+                matrix = [[9, 3, 0, 8, 1, 4], [2, 1.5, 6, 2 + view, -1, -0.5]]
+                writer.write(f"utt{view}-v00", np.array(matrix, np.float32))
+
+    def write_factored(settings: dict) -> None:
+        from spkdistill.distill.logits import save_head
+        from spkdistill.models.build import build_head
+
+        with arks.VectorWriter("x.ark", "x.scp", "x.json", "float32") as writer:
+            for row, vector in enumerate(MATRIX):
+                writer.write(f"utt{row:02d}-v00", vector)
+        save_head("head.safetensors", build_head(settings, 3, 4), settings, 4)
+        contents = {"form": "factored", "embeddings": "x.scp"}
+        Path("head.json").write_text(json.dumps({"contents": contents}))
+
+    heads = HEAD, {"kind": "softmax", "hidden": 5}
+    return [written(write_top), *(written(functools.partial(write_factored, head)) for head in heads)]
+
+
+def read_logits() -> None:
+    """`train` of a student that learns logits, `merge` of the cache, `ark stat`."""
+    from spkdistill.cli.ark import factored_rows
+    from spkdistill.distill.targets import TargetReader
+
+    head = {"head": "head.safetensors"} if Path("head.safetensors").exists() else {}
+    reader = TargetReader({"logits": "x.scp", **head}, mean_norm=False, temperature=4)
+    reader.logits(reader.form.reader.keys()[:4])
+    arks.describe_losses(["x.json"])
+    if head:
+        list(factored_rows("head.safetensors"))
+
+
 def fusions() -> list[Files]:
     """fusion.json."""
     contents = {
@@ -572,6 +609,7 @@ TABLE = [
     Reader("metrics", metrics_inputs, measure, weight=1),
     Reader("views", view_files, read_view_files, weight=3),
     Reader("targets", target_files, read_targets, weight=2),
+    Reader("logits", logit_files, read_logits, weight=2),
     Reader("fusion.json", fusions, read_fusion, weight=1),
     Reader("settings", settings, read_settings, weight=2),
     Reader("config", configs, read_config, weight=2),

@@ -5,80 +5,17 @@ import argparse
 import numpy as np
 import pytest
 import torch
+from dumping import dump
 
-from spkdistill.arks import ArkReader, ArkWriter, describe_rounding, merge
+from spkdistill.arks import ArkReader, ArkWriter, describe_rounding
 from spkdistill.cli.targets import add_commands
 from spkdistill.distill.parts import AGGREGATED, PARTS, file_name, part_of
-from spkdistill.distill.targets import PartFiles, TargetReader, TeacherFiles, dump_shard
+from spkdistill.distill.targets import TargetReader, TeacherFiles
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.models.aggregators import AGGREGATORS as AGGREGATORS_BY_NAME
-from spkdistill.models.aggregators import AggregatorSettings, build_aggregators
-from spkdistill.models.build import build_head, build_model
-from spkdistill.models.store import load, load_aggregators, save, save_aggregators
+from spkdistill.models.build import build_model
+from spkdistill.models.store import load, load_aggregators, save
 from spkdistill.views import ViewSettings, make_views, write_views
-
-MODEL = {"arch": "xvector", "channels": 8, "pooling_channels": 12, "embedding": 6}
-HEAD = {"kind": "aam", "scale": 32.0, "margin": 0.2}
-AGGREGATORS = {"embedding": 7, "components": 3}
-SIZES = {"xvector": 6, "narrow_bn": 8, "wide_bn": 12, "sp_aggr": 7, "lde_aggr": 7, "logits": 10}
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory) -> TeacherFiles:
-    """The files of a small teacher with aggregators, whose BN has seen data."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("teacher")
-    files = TeacherFiles(*(str(folder / name) for name in TeacherFiles._fields))
-    model = build_model(MODEL, 5)
-    model(torch.randn(8, 40, 5) + 1)
-    config = {"model": MODEL, "feature_dim": 5, "head": HEAD, "speakers": [f"s{n}" for n in range(10)]}
-    save(files.model, files.config, model, build_head(HEAD, 6, 10), config)
-    aggregators = build_aggregators(AggregatorSettings(**AGGREGATORS), model.layer_dims)
-    save_aggregators(files.aggregators, files.aggregators_config, aggregators, {"aggregators": AGGREGATORS})
-    return files
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> tuple:
-    """(views, path of views.tsv, scp, {utterance: features}): 160 views, some that wrap around."""
-    folder = tmp_path_factory.mktemp("corpus")
-    random = np.random.default_rng(0)
-    lengths = {f"s{n % 10}-{n:02d}": 20 + 3 * n for n in range(40)}
-    lengths = dict(sorted(lengths.items()))
-    features = {
-        name: random.standard_normal((frames, 5)).astype(np.float32) for name, frames in lengths.items()
-    }
-    with ArkWriter(folder / "voiced.ark", folder / "voiced.scp") as writer:
-        for name, matrix in features.items():
-            writer.write(name, matrix)
-    speaker_of = {name: name[:2] for name in lengths}
-    views, _ = make_views(lengths, speaker_of, ViewSettings(50, 4, 10, 1), seed=0)
-    write_views(folder / "views.tsv", views)
-    return views, folder / "views.tsv", folder / "voiced.scp", features
-
-
-def dump(
-    folder,
-    teacher: TeacherFiles,
-    corpus: tuple,
-    jobs: int,
-    parts=PARTS,
-    targets_of="view",
-    storage="float32",
-) -> dict[str, str]:
-    """Dump in `jobs` shards and merge: {part: scp}."""
-    views, views_path, features, *_ = corpus
-    stems = {part: folder / file_name(part) for part in parts}
-    for job in range(1, jobs + 1):
-        outputs = {
-            part: PartFiles(*(f"{stem}.{job}.{kind}" for kind in ("ark", "scp", "json")))
-            for part, stem in stems.items()
-        }
-        dump_shard(teacher, views_path, features, targets_of, storage, job, jobs, outputs, threads=1)
-    keys = views.ids if targets_of == "view" else sorted(set(views.utterances))
-    for stem in stems.values():
-        merge([f"{stem}.{job}.scp" for job in range(1, jobs + 1)], f"{stem}.scp", keys, set())
-    return {part: f"{stem}.scp" for part, stem in stems.items()}
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -65,6 +66,26 @@ def test_a_teacher_dumps_what_is_listed_and_learnt_and_trains_aggregators_only_f
     config["objectives"]["heads"]["targets"].append("lde_aggr")
     other.write_config(config)
     assert other.planned()["aggregators"] == 1
+
+
+def test_a_student_learns_the_same_from_factored_logits_and_topk_keeps_its_temperature(copied):
+    target = "results/tiny/students/tdnn-trkd/log.tsv"
+    log = copied.directory / target
+    dense = log.read_text().splitlines()
+    config = copied.config()
+    config["teachers"]["xvector"]["logits"] = {"form": "factored"}
+    copied.write_config(config)
+    said = copied.finish(target)
+    assert "Keeping the head of xvector" in said
+    assert not re.search("Training the (teacher|aggregators)", said)
+    factored = log.read_text().splitlines()
+    assert factored[0] == dense[0]
+    for one, other in zip(factored[1:], dense[1:], strict=True):
+        numbers = [list(map(float, line.split("\t"))) for line in (one, other)]
+        assert numbers[0] == pytest.approx(numbers[1], rel=0.01)
+    config["teachers"]["xvector"]["logits"] = {"form": "topk", "k": 2, "temperatures": [1]}
+    copied.write_config(config)
+    assert " --top 2 --temperatures 1.0 4.0 " in copied.finish("--dry-run", "--printshellcmds", "--", target)
 
 
 def test_a_feature_setting_reruns_all_that_depends_on_it(copied):

@@ -187,15 +187,40 @@ def unit_of(student):
     return UNITS[config["students"][student]["distil"].get("targets_of") == "utterance"]
 
 
+def form_of(teacher):
+    """The form in which a teacher's logits are cached; a file has none."""
+    return config["teachers"][teacher].get("logits", {}).get("form")
+
+
+def stored(teacher, parts):
+    """The parts of the cache that have archives: of factored logits those of the embedding."""
+    factored = form_of(teacher) == "factored"
+    return ["xvector" if factored and part == "logits" else part for part in parts]
+
+
+def cache_folder(student):
+    """Where the cache that a student reads lies."""
+    return f"results/{RUN}/targets/{config['students'][student]['teacher']}/train/{unit_of(student)}"
+
+
 def target_files(student, name):
     """Files of the cache that a student reads; `name` has a place for the part, and one for the shard if sharded."""
-    folder = f"results/{RUN}/targets/{config['students'][student]['teacher']}/train/{unit_of(student)}"
-    return expand(f"{folder}{name}", part=map(file_name, targets_of(student)), job=JOBS)
+    parts = stored(config["students"][student]["teacher"], targets_of(student))
+    return expand(f"{cache_folder(student)}{name}", part=map(file_name, parts), job=JOBS)
+
+
+def head_files(student):
+    """The teacher's head, if the student's logits are factored."""
+    factored = form_of(config["students"][student]["teacher"]) == "factored"
+    return (
+        [f"{cache_folder(student)}head.safetensors"] if factored and "logits" in targets_of(student) else []
+    )
 
 
 def target_options(w, input):
-    """PART=SCP for each of them."""
-    return [f"{part}={scp}" for part, scp in zip(targets_of(w.student), input.targets)]
+    """PART=SCP for each part that a student reads, and head=FILE."""
+    files = zip(targets_of(w.student), input.targets)
+    return [f"{part}={scp}" for part, scp in files] + [f"head={head}" for head in input.head]
 
 
 def cached_parts(teacher, unit):
@@ -209,9 +234,38 @@ def cached_parts(teacher, unit):
     return list(dict.fromkeys([*listed, *(part for name in learners for part in targets_of(name))]))
 
 
-def with_all_parts():
-    """The teachers whose `targets` list all PARTS, which one job dumps."""
-    return [name for name, teacher in config["teachers"].items() if set(PARTS) <= set(teacher["targets"])]
+def with_all_parts(*forms):
+    """The teachers whose `targets` list all PARTS, which one job dumps, and whose logits have one of the forms."""
+    teachers = config["teachers"].items()
+    return [
+        name for name, teacher in teachers if set(PARTS) <= set(teacher["targets"]) and form_of(name) in forms
+    ]
+
+
+def with_head(unit):
+    """The teachers with factored logits among the parts in a folder of their cache."""
+    return [
+        name
+        for name in config["teachers"]
+        if form_of(name) == "factored" and "logits" in cached_parts(name, unit)
+    ]
+
+
+def top_options(w):
+    """How much is kept of logits that are dumped by themselves: k, and the temperatures of all who learn them."""
+    if form_of(w.teacher) != "topk" or w.get("part") != "logits":
+        return ""
+    settings, students = config["teachers"][w.teacher]["logits"], config["students"].values()
+    learners = [
+        one for student in students if student["teacher"] == w.teacher for one in on_logits(student["distil"])
+    ]
+    kept = {float(t) for t in (*settings["temperatures"], *(one["temperature"] for one in learners))}
+    return f"--top {settings['k']} --temperatures {' '.join(map(str, sorted(kept)))}"
+
+
+def unit_option(w):
+    """What an answer of the teacher is for."""
+    return "utterance" if w.get("unit") else "view"
 
 
 def with_aggregators():

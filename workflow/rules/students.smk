@@ -9,6 +9,7 @@ rule student:
         arks=lambda w: voiced_arks(config["students"][w.student]["features"], "train"),
         targets=lambda w: target_files(w.student, "{part}.scp"),
         target_arks=lambda w: target_files(w.student, "{part}.{job}.ark"),
+        head=lambda w: head_files(w.student),
     output:
         model="results/{run}/students/{student}/model.safetensors",
         config="results/{run}/students/{student}/config.json",

@@ -31,13 +31,14 @@ rule dump:
     benchmark:
         "results/{run}/benchmarks/dump/{teacher}.{set}.{job}.tsv"
     wildcard_constraints:
-        teacher=named(with_all_parts()),
+        teacher=named(with_all_parts("dense")),
     conda:
         "../../envs/spkdistill.yaml"
     params:
         aggregators=lambda w, input: options(["aggregators", "aggregators-config"], input.aggregators),
-        targets_of=lambda w: "utterance" if w.get("unit") else "view",
+        targets_of=unit_option,
         storage=lambda w: config["teachers"][w.teacher]["target_storage"],
+        top=top_options,
         trust=lambda w: trust_option(w.teacher),
         parts=part_options,
         jobs=config["shards"],
@@ -47,7 +48,29 @@ rule dump:
     shell:
         "spkdistill dump --model {input.model} --config {input.config} {params.aggregators} --views {input.views}"
         " --features {input.features} --targets-of {params.targets_of} --storage {params.storage} --threads {threads}"
-        " {params.trust} --job {wildcards.job} --jobs {params.jobs} --parts {params.parts} > {log} 2>&1"
+        " {params.top} {params.trust} --job {wildcards.job} --jobs {params.jobs} --parts {params.parts} > {log} 2>&1"
+
+
+# Where the logits are not dense, they are not among them: other temperatures make no embedding anew.
+use rule dump as dump_embeddings with:
+    output:
+        arks=expand(
+            "results/{run}/targets/{teacher}/{set}/{part}.{job}.ark",
+            part=EMBEDDINGS,
+            allow_missing=True,
+        ),
+        scps=expand(
+            "results/{run}/targets/{teacher}/{set}/{part}.{job}.scp",
+            part=EMBEDDINGS,
+            allow_missing=True,
+        ),
+        rounding=expand(
+            "results/{run}/targets/{teacher}/{set}/{part}.{job}.json",
+            part=EMBEDDINGS,
+            allow_missing=True,
+        ),
+    wildcard_constraints:
+        teacher=named(with_all_parts("topk", "factored")),
 
 
 # Any other part by itself: what one more student learns makes no part anew that others have learnt from.
@@ -66,7 +89,39 @@ use rule dump as dump_part with:
         "Dumping {wildcards.unit}{wildcards.part} of {wildcards.teacher} for {wildcards.set}, shard {wildcards.job}"
 
 
-ruleorder: dump > dump_part
+ruleorder: dump > dump_embeddings > dump_part
+
+
+# The factored form of the logits: with the embeddings it makes them, and its manifest says how closely.
+rule head:
+    input:
+        model=lambda w: network_file(w.teacher),
+        config="results/{run}/teachers/{teacher}/config.json",
+        views="results/{run}/views/{set}/views.tsv",
+        features=lambda w: voiced(config["teachers"][w.teacher]["features"], w.set),
+        arks=lambda w: voiced_arks(config["teachers"][w.teacher]["features"], w.set),
+        embeddings="results/{run}/targets/{teacher}/{set}/{unit}xvector.scp",
+        embedding_arks=shards("results/{run}/targets/{teacher}/{set}/{unit}xvector.{job}.ark"),
+    output:
+        head="results/{run}/targets/{teacher}/{set}/{unit}head.safetensors",
+        manifest="results/{run}/targets/{teacher}/{set}/{unit}head.json",
+    log:
+        "results/{run}/logs/head/{unit}{teacher}.{set}.log",
+    benchmark:
+        "results/{run}/benchmarks/head/{unit}{teacher}.{set}.tsv"
+    wildcard_constraints:
+        teacher=named(TRAINED),
+    conda:
+        "../../envs/spkdistill.yaml"
+    params:
+        targets_of=unit_option,
+        code=stage_code("head"),
+    message:
+        "Keeping the head of {wildcards.teacher} beside its embeddings for {wildcards.set}"
+    shell:
+        "spkdistill head --model {input.model} --config {input.config} --views {input.views}"
+        " --features {input.features} --targets-of {params.targets_of} --embeddings {input.embeddings}"
+        " --threads {threads} --head {output.head} --manifest {output.manifest} > {log} 2>&1"
 
 
 rule merge_targets:
@@ -101,10 +156,11 @@ rule targets:
                 teacher=teacher,
                 set="train",
                 unit=unit,
-                part=map(file_name, cached_parts(teacher, unit)),
+                part=map(file_name, stored(teacher, cached_parts(teacher, unit))),
             )
             for teacher in config["teachers"]
             for unit in UNITS
         ],
+        [artifacts(rules.head, teacher=with_head(unit), set="train", unit=unit) for unit in UNITS],
     message:
         "The targets are there"

@@ -13,7 +13,15 @@ from spkdistill.arks.archives import (
     write_archive,
 )
 from spkdistill.arks.compression import COMPRESSIONS
-from spkdistill.arks.merging import check_rejected, describe, merge, read_keys, read_rejected, write_rejected
+from spkdistill.arks.merging import (
+    check_rejected,
+    describe,
+    describe_losses,
+    merge,
+    read_keys,
+    read_rejected,
+    write_rejected,
+)
 from spkdistill.arks.objects import (
     ObjectReader,
     ObjectWriter,
@@ -28,6 +36,7 @@ from spkdistill.arks.objects import (
 from spkdistill.arks.reader import ArkReader
 from spkdistill.arks.rounding import STORAGES, VectorWriter, describe_rounding
 from spkdistill.arks.scp import read_scp
+from spkdistill.arks.topk import Layout, TopKWriter, is_laid_out, layout_of, left_masses
 from spkdistill.arks.writer import ArkWriter
 
 __all__ = [
@@ -35,14 +44,20 @@ __all__ = [
     "STORAGES",
     "ArkReader",
     "ArkWriter",
+    "Layout",
     "ObjectReader",
     "ObjectWriter",
     "Record",
+    "TopKWriter",
     "VectorWriter",
     "check_rejected",
     "describe",
+    "describe_losses",
     "describe_rounding",
     "encode_text",
+    "is_laid_out",
+    "layout_of",
+    "left_masses",
     "merge",
     "read_archive",
     "read_keys",

@@ -14,18 +14,23 @@ from spkdistill.arks.archives import Record, ark_records, parse_reading, read_ar
 from spkdistill.arks.objects import Value
 from spkdistill.arks.reader import ArkReader
 from spkdistill.arks.scp import parse_location
+from spkdistill.arks.topk import Layout, layout_of, left_masses
 from spkdistill.errors import DataError
 
 
 @dataclass
 class Statistics:
-    """Totals of an archive; NaN and infinity are counted and left out of the range, mean and deviation."""
+    """Totals of an archive; NaN and infinity are counted and left out of the range, mean and deviation.
+
+    Of entries that are the largest logits of a view (arks/topk.py) the values are those logits.
+    """
 
     entries: int = 0
     bytes: int = 0  # of the numbers as they are stored
     kinds: Counter = field(default_factory=Counter)
     rows: Counter = field(default_factory=Counter)  # rows of a matrix -> entries
     dims: Counter = field(default_factory=Counter)  # columns of a matrix or length of a vector -> entries
+    layouts: dict[Layout, list[np.ndarray]] = field(default_factory=dict)  # of topk -> masses left
     values: int = 0
     nans: int = 0
     infinities: int = 0
@@ -49,7 +54,11 @@ class Statistics:
             self.dims[record.shape[-1]] += 1
             if len(record.shape) == 2:
                 self.rows[record.shape[0]] += 1
-            self.add_values(record.value)
+            layout = layout_of(record.value)
+            if layout:
+                masses = left_masses(record.value[np.newaxis], layout)[0]
+                self.layouts.setdefault(layout, []).append(masses)
+            self.add_values(record.value[1, layout.kept] if layout else record.value)
 
     def add_values(self, array: np.ndarray) -> None:
         """Merge in an array."""

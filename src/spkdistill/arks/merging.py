@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from spkdistill.arks.reader import ArkReader
+from spkdistill.arks.rounding import describe_rounding
 from spkdistill.arks.scp import parse_location
+from spkdistill.arks.topk import describe_topk
 from spkdistill.errors import DataError
-from spkdistill.files import read_text, read_tsv, replacing, write_tsv
+from spkdistill.files import read_json, read_text, read_tsv, replacing, write_tsv
 
 REJECTED = ["utterance", "reason"]
 SAMPLE = 1000  # entries whose headers are looked at for a manifest
@@ -89,3 +91,10 @@ def describe(scp: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{scp}: {error.filename}: {error.strerror}") from None
     return {"types": sorted(kinds), "dim": dims.pop() if len(dims) == 1 else None, "bytes": size}
+
+
+def describe_losses(paths: list[str | Path]) -> dict[str, Any]:
+    """What a manifest says of what storing lost: by rounding, or by leaving classes out."""
+    first = read_json(paths[0])
+    is_topk = isinstance(first, dict) and first.get("form") == "topk"
+    return describe_topk(paths) if is_topk else describe_rounding(paths)

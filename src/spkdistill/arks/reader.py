@@ -1,5 +1,6 @@
 """Random access to archives through their index, by memory map, decoding only what is asked for."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from spkdistill.arks.sources import Mapped
 from spkdistill.errors import DataError
 
 MOST_FILES = 512
+PLAIN = ("FV", "DV", "FM", "DM")  # numbers as they are, none compressed
 
 
 class Entry(NamedTuple):
@@ -89,27 +91,31 @@ class ArkReader:
         crop = self.decode(key, entry, first + entry.part[0].start, frames)[:, entry.part[1]]
         return narrowed(np.ascontiguousarray(crop))
 
-    def gather(self, keys: Sequence[str]) -> np.ndarray:
-        """The vectors of some keys as float32 (keys, dim), of one length; a matrix of one row is one too."""
+    def gather(self, keys: Sequence[str], rows: int = 1) -> np.ndarray:
+        """The vectors of some keys, of one length, as float32 (keys, dim).
+
+        A matrix of one row is a vector too; with more `rows` matrices of so many are, row after row.
+        """
         if not len(keys):
             return np.empty((0, 0), np.float32)
         shape = self.shape(keys[0])
-        if len(shape) != 1 and shape[:1] != (1,):
+        if len(shape) != 1 and shape[:1] != (rows,):
             raise DataError(f"{self.scp_path}:{keys[0]}: shape {shape}, where vectors belong")
-        batch = np.empty((len(keys), shape[-1]), np.float32)
+        dim = math.prod(shape)
+        batch = np.empty((len(keys), dim), np.float32)
         for row, key in enumerate(keys):
             source, header, _, offset, part, _ = self.entries.get(key) or self.entry(key)
-            if header.shape == shape and header.kind in ("FV", "DV") and part is None:
-                batch[row] = narrowed(np.frombuffer(source.buffer, NUMBERS[header.kind], shape[0], offset))
+            if header.shape == shape and header.kind in PLAIN and part is None:
+                batch[row] = narrowed(np.frombuffer(source.buffer, NUMBERS[header.kind], dim, offset))
             else:
-                batch[row] = narrowed(self.vector(key, shape))
+                batch[row] = narrowed(self.vector(key, shape)).ravel()
         return batch
 
     def vector(self, key: str, shape: tuple[int, ...]) -> np.ndarray:
-        """The vector, or the matrix of one row, of a key, which must have this shape."""
+        """The vector or matrix of a key, which must have this shape."""
         value = self[key]
         if value.shape != shape:
-            raise DataError(f"{self.scp_path}:{key}: expected a vector of shape {shape}, found {value.shape}")
+            raise DataError(f"{self.scp_path}:{key}: expected the shape {shape}, found {value.shape}")
         return value
 
     def decode(self, key: str, entry: Entry, first: int, count: int | None) -> np.ndarray:

@@ -1,19 +1,29 @@
 """`spkdistill ark`: look at archives, compare, check and copy them; `spkdistill merge`: put shards together.
 
 Archives are named as in Kaldi (`ark:FILE`, `scp:FILE`, `ark,t:-`) or by a path; `-` and `.gz` are known.
+`stat` and `show` also take a teacher's head.safetensors, which with cached embeddings makes its logits.
 Lists are aligned on a terminal and separated by tabs in a pipe.
 """
 
 import argparse
+import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from spkdistill.cli import at_least, stage
 from spkdistill.errors import ConfigError, DataError, printable
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from spkdistill.arks import Layout
+
 BLOCK = 1000  # lines that are aligned together
+HEAD = ".safetensors"  # of a teacher, the factored form of its logits
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -128,10 +138,14 @@ def stat(options: argparse.Namespace) -> None:
     from spkdistill.arks.inspect import statistics
 
     for number, archive in enumerate(options.archives):
-        found = statistics(archive)
         if number:
             print()
+        if archive.endswith(HEAD):
+            print_table(factored_rows(archive))
+            continue
+        found = statistics(archive)
         rows = [("archive", archive), ("entries", found.entries), ("types", tally(found.kinds))]
+        rows += [row for each in found.layouts.items() for row in described_topk(*each)]
         if found.rows:
             total = sum(rows * count for rows, count in found.rows.items())
             rows.append(("rows", f"{min(found.rows)}..{max(found.rows)}, {total} in all"))
@@ -144,14 +158,73 @@ def stat(options: argparse.Namespace) -> None:
 
 
 def show(options: argparse.Namespace) -> None:
-    """Print entries in Kaldi's text form."""
-    from spkdistill.arks import encode_text, read_selected
+    """Print entries in Kaldi's text form, the largest logits of a view in words."""
+    from spkdistill.arks import encode_text, layout_of, read_selected
 
+    if options.archive.endswith(HEAD):
+        print_factored(options.archive, options.keys)
+        return
     for key, value in read_selected(options.archive, options.keys):
         if isinstance(value, bytes):
             raise DataError(f"{options.archive}:{key}: is a wave file; listen to it instead")
+        if not options.rows and (layout := layout_of(value)):
+            print_table(topk_rows(key, value, layout))
+            continue
         rows = parse_rows(options.rows, len(value), f"{options.archive}:{key}")
         sys.stdout.write(f"{key} {encode_text(value[rows]).decode()}")
+
+
+def topk_rows(key: str, matrix: "np.ndarray", layout: "Layout") -> Iterator[list[str]]:
+    """The largest logits of a view, a line for each class, and what the others share."""
+    from spkdistill.arks import left_masses
+
+    says, numbers = matrix.tolist()
+    yield [key, f"the target and the {layout.k} largest others of {layout.classes} logits"]
+    for column in range(1, layout.k + 2):
+        yield [f"class {says[column]:.0f}", f"{numbers[column]:.7g}", *(["target"] if column == 1 else [])]
+    masses = left_masses(matrix[None], layout)[0].tolist()
+    for temperature, mass, logit in zip(layout.temperatures, masses, numbers[layout.k + 2 :], strict=True):
+        told = f"mass {mass:.7g} at temperature {temperature:g}"
+        yield [f"{layout.left} others", f"{logit:.7g}", told]
+
+
+def described_topk(layout: "Layout", masses: list["np.ndarray"]) -> Iterator[tuple[str, str]]:
+    """What `stat` says of the largest logits of many views; `masses` are those left of each view."""
+    yield "logits", f"of the target and the {layout.k} largest others of {layout.classes}"
+    for column, temperature in enumerate(layout.temperatures):
+        left = [float(mass[column]) for mass in masses]
+        yield f"left at T {temperature:g}", f"mean mass {sum(left) / len(left):.7g}, largest {max(left):.7g}"
+
+
+def factored_rows(head: str) -> Iterator[list[str]]:
+    """What makes the logits of a teacher whose head this is."""
+    from spkdistill.distill.logits import read_head_settings
+
+    settings, classes = read_head_settings(head)
+    rows = {"head": head, "settings": json.dumps(settings, sort_keys=True), "classes": classes}
+    yield from ([key, str(value)] for key, value in (head_manifest(head) | rows).items())
+
+
+def print_factored(head: str, keys: list[str]) -> None:
+    """Print logits, computed from the embeddings beside the head, as vectors in Kaldi's text form."""
+    from spkdistill.arks import encode_text
+    from spkdistill.distill.logits import open_logits
+
+    embeddings = Path(head).with_name(str(head_manifest(head)["embeddings"]))
+    for key, logits in zip(keys, open_logits(embeddings, head, None, "cpu")(keys).numpy(), strict=True):
+        sys.stdout.write(f"{key} {encode_text(logits).decode()}")
+
+
+def head_manifest(head: str) -> dict[str, Any]:
+    """What the manifest beside a head says of it."""
+    from spkdistill.files import read_json
+
+    path = Path(head).with_suffix(".json")
+    found = read_json(path)
+    contents = found.get("contents") if isinstance(found, dict) else None
+    if not isinstance(contents, dict) or "embeddings" not in contents:
+        raise DataError(f"{path}: not the manifest of a teacher's head; make both again")
+    return contents
 
 
 def diff(options: argparse.Namespace) -> None:
@@ -220,7 +293,8 @@ def merge(options: argparse.Namespace) -> None:
         if options.output.endswith(".scp"):
             contents |= arks.describe(options.output)
         if options.rounding:
-            contents |= arks.describe_rounding(options.rounding)
+            contents |= arks.describe_losses(options.rounding)
+            contents["bytes_per_entry"] = round(contents["bytes"] / max(count, 1), 1)
         write_manifest(options.manifest, options.stage, contents)
 
 

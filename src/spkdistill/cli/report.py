@@ -47,7 +47,7 @@ def add_measured(parser: argparse.ArgumentParser) -> None:
 def named(parser: argparse.ArgumentParser, option: str, form: str, text: str) -> None:
     """Add an option that takes name=path, several at once and repeatedly."""
     read = partial(named_path, option)
-    parser.add_argument(option, nargs="+", action="extend", default=[], type=read, metavar=form, help=text)
+    parser.add_argument(option, nargs="*", action="extend", default=[], type=read, metavar=form, help=text)
 
 
 def run_report(options: argparse.Namespace) -> None:

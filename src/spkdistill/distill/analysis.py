@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import entr
 
-from spkdistill.distill.targets import TargetReader, size
+from spkdistill.distill.logits import size
+from spkdistill.distill.targets import TargetReader
 from spkdistill.errors import DataError
 from spkdistill.files import write_json
 from spkdistill.progress import progress

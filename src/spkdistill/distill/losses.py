@@ -139,6 +139,17 @@ def triage(
     return Triage(log_p, torch.stack(masses_q, 1), within, within_background, size)
 
 
+def truncated(groups: Triage, teacher: Tensor, labels: Tensor, temperature: float, kept: int) -> Tensor:
+    """The mass of the classes of F that are not among the `kept` largest non-targets: (batch,).
+
+    For logits (batch, classes) from a cache of the largest, where all others are equal, and the lowest.
+    """
+    target = labels.unsqueeze(1)
+    above_lowest = teacher.gather(1, target) - teacher.scatter(1, target, torch.inf).amin(1, keepdim=True)
+    lowest = (groups.log_p[:, 0] - above_lowest.squeeze(1).double() / temperature).exp()
+    return (groups.size - kept).clamp(min=0) * lowest
+
+
 def dist(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """T^2 times the two terms of DIST (arXiv 2205.10536); logits (batch, classes).
 

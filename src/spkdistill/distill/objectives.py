@@ -18,6 +18,7 @@ from spkdistill.distill.losses import (
     squared_distance,
     standardised,
     triage,
+    truncated,
 )
 from spkdistill.distill.partition import largest
 from spkdistill.errors import ConfigError
@@ -138,6 +139,7 @@ class Trkd(LogitObjective):
     tau: TauSettings
     mass: str  # "renormalised" or "absolute"
     t_squared: bool
+    kept: int | None  # how many non-targets have logits of their own in the teacher's cache; None for all
 
     def loss(self, student: Tensor, teacher: Tensor, labels: Tensor, moment: Moment) -> Result:
         """lambda_m TMKD + lambda_f CFKD + lambda_b BGKD; their terms, and the sizes of the partition."""
@@ -155,6 +157,8 @@ class Trkd(LogitObjective):
         weights = (self.lambda_m, self.lambda_f, self.lambda_b)
         loss = sum(weight * term for weight, term in zip(weights, terms.values(), strict=False))
         p_target, p_confusion, p_background = groups.log_p.exp().mean(0)
+        if self.kept is not None:
+            terms["p_truncated"] = truncated(groups, teacher, labels, self.temperature, self.kept).mean()
         return loss, terms | {
             "tau": torch.tensor(tau, device=loss.device),
             "confusion_size": groups.size.double().mean(),
@@ -273,7 +277,7 @@ def build_objective(distil: Mapping[str, Any], where: str) -> Objective:
     if issubclass(kind, LogitObjective):
         distil = {"teacher_head": None, **distil}
     if kind is Trkd:
-        distil = {**distil, "tau": tau_settings(distil.get("tau", {}))}
+        distil = {"kept": None, **distil, "tau": tau_settings(distil.get("tau", {}))}
     for key, known in CHOICES.items():
         if key in kind.__dataclass_fields__ and distil.get(key) not in known:
             raise ConfigError(f"{where}.{key}: expected {' or '.join(known)}, found {distil.get(key)!r}")

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 AGGREGATED = ("sp_aggr", "lde_aggr")
-PARTS = ("xvector", "narrow_bn", "wide_bn", *AGGREGATED, "logits")
+EMBEDDINGS = ("xvector", "narrow_bn", "wide_bn", *AGGREGATED)
+PARTS = (*EMBEDDINGS, "logits")
 LAYER = re.compile(r"layer:([1-9]\d{0,2})", re.ASCII)
-KNOWN = f"{', '.join(PARTS[:-1])}, layer:N"  # what a student can regress
+KNOWN = f"{', '.join(EMBEDDINGS)}, layer:N"  # what a student can regress
 
 
 FRAME_LAYERS = {  # of each architecture; of the others as many as their settings say
@@ -60,6 +61,11 @@ def learnt(distil: Mapping[str, Any]) -> Sequence[str]:
 def summed(distil: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The objectives whose losses these settings add up: none for "none", those of a "sum", or themselves."""
     return {"none": [], "sum": distil.get("of")}.get(distil["objective"], [distil])
+
+
+def on_logits(distil: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The objectives of a student of these settings that learn from logits."""
+    return [one for one in summed(distil) if "targets" not in one]
 
 
 def file_name(part: str) -> str:

@@ -1,6 +1,6 @@
 """What a teacher says about each view or whole utterance: dumped once, read whenever a student trains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -9,20 +9,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spkdistill.arks import ArkReader, VectorWriter
+from spkdistill.arks import ArkReader, Layout, TopKWriter, VectorWriter, describe
+from spkdistill.distill.logits import (
+    Factored,
+    finite,
+    largest,
+    layout_for,
+    open_logits,
+    opened,
+    save_head,
+    size,
+)
 from spkdistill.distill.parts import AGGREGATED, KNOWN, is_part, layer_of
 from spkdistill.errors import ConfigError, DataError
+from spkdistill.manifest import write_manifest
 from spkdistill.models.aggregators import aggregated
 from spkdistill.models.device import prepare
 from spkdistill.models.loading import load_network
-from spkdistill.models.store import load_aggregators
+from spkdistill.models.store import load_aggregators, read_network_config
 from spkdistill.progress import progress
 from spkdistill.shards import shard
 from spkdistill.views import ViewReader, Views, read_views, whole_utterance
 
 BATCH = 64  # views
 CHUNK = 4096  # vectors read at once for a mean
-LARGEST = 1e15  # value of a target; squares of larger ones do not fit into float32
+COMPARED = 16  # batches in which logits from the cached embeddings are compared with the teacher's
 
 
 class TeacherFiles(NamedTuple):
@@ -43,11 +54,19 @@ class PartFiles(NamedTuple):
 
 
 class Teacher(NamedTuple):
-    """The networks in those files."""
+    """The networks in those files, and what the classes of the head are."""
 
     model: nn.Module
     head: nn.Module | None
     aggregators: nn.ModuleDict
+    speakers: Sequence[str] = ()
+
+
+class Top(NamedTuple):
+    """How much of the logits is kept: the target's, the k largest others', the mass left at temperatures."""
+
+    k: int
+    temperatures: Sequence[float]
 
 
 def dump_shard(
@@ -61,34 +80,106 @@ def dump_shard(
     outputs: Mapping[str, PartFiles],
     threads: int,
     trust: bool = False,
+    top: Top | None = None,
 ) -> None:
     """Write one vector for each view, or for each utterance that has views, and each part of `outputs`.
 
     `targets_of` is "view" or "utterance", `storage` one of arks.STORAGES. A shard has the same bytes however
     many there are: views go through the network in batches that are those of the full list, utterances alone.
-    `trust` lets the program in a TorchScript file run.
+    `trust` lets the program in a TorchScript file run. With `top` logits are cut to the largest, in float32.
     """
     device = prepare(threads)
     teacher = load_teacher(files, list(outputs), device, trust)
     views = read_views(views_path)
     reader = ViewReader(views, features_scp)
     check_views(views, views_path, reader, teacher.model)
-    if targets_of == "view":
-        batches = shard(range(0, len(views), BATCH), job, jobs)
-        inputs = (view_batch(reader, start) for start in batches)
-    else:
-        batches = shard(sorted(set(views.utterances)), job, jobs)
-        inputs = (utterance_batch(reader, teacher.model, utterance) for utterance in batches)
+    layout = layout_for(len(teacher.speakers), *top) if top else None
+    classes = classes_of(teacher, views, views_path, targets_of) if top else {}
+    batches = shard(all_batches(views, targets_of), job, jobs)
+    inputs = batches_of(batches, reader, teacher.model, targets_of)
     with ExitStack() as stack:
         writers = {
-            part: stack.enter_context(VectorWriter(*paths, storage)) for part, paths in outputs.items()
+            part: stack.enter_context(writer_of(part, paths, storage, layout))
+            for part, paths in outputs.items()
         }
         unit = f"batches of {BATCH} views" if targets_of == "view" else "utterances"
         for keys, features in progress(inputs, len(batches), "dump", unit):
             found = answers(teacher, torch.from_numpy(features).to(device), list(outputs))
+            if layout and "logits" in found:
+                target = torch.tensor([classes[key] for key in keys], device=device)
+                found["logits"] = largest(found["logits"], target, layout)
             for part, vectors in found.items():
                 for key, vector in zip(keys, vectors.cpu().numpy(), strict=True):
                     writers[part].write(key, vector)
+
+
+def factor(
+    files: TeacherFiles,
+    views_path: str | Path,
+    features_scp: str | Path,
+    targets_of: str,
+    embeddings: str | Path,
+    head: str | Path,
+    manifest: str | Path,
+    threads: int,
+) -> None:
+    """Write a teacher's head, which with the cached `embeddings` (scp) is a cache of its logits.
+
+    The manifest says how far these are from the teacher's own, in COMPARED batches of views or utterances.
+    """
+    device = prepare(threads)
+    teacher = load_teacher(files, ["logits"], device, trust=False)
+    views = read_views(views_path)
+    reader = ViewReader(views, features_scp)
+    check_views(views, views_path, reader, teacher.model)
+    save_head(head, teacher.head, read_network_config(files.config)[1].head, len(teacher.speakers))
+    logits = Factored(opened(embeddings), head, device)
+    batches = all_batches(views, targets_of)
+    batches = batches[:: max(len(batches) // COMPARED, 1)]
+    differences = []
+    for keys, features in batches_of(batches, reader, teacher.model, targets_of):
+        dense = answers(teacher, torch.from_numpy(features).to(device), ["logits"])["logits"]
+        differences += (logits(keys) - dense).abs().amax(1).tolist()
+    contents = {
+        "form": "factored",
+        "embeddings": Path(embeddings).name,
+        "head": Path(head).name,
+        "classes": logits.classes,
+        "bytes_of_head": Path(head).stat().st_size,
+        "bytes_per_entry": round(describe(embeddings)["bytes"] / len(logits.reader), 1),
+        "compared": len(differences),
+        "largest_difference": max(differences),
+    }
+    write_manifest(manifest, "head", contents)
+
+
+def writer_of(part: str, files: PartFiles, storage: str, layout: Layout | None) -> VectorWriter | TopKWriter:
+    """What writes a part."""
+    return TopKWriter(*files, layout) if layout and part == "logits" else VectorWriter(*files, storage)
+
+
+def classes_of(teacher: Teacher, views: Views, path: str | Path, targets_of: str) -> dict[str, int]:
+    """The class of each view, or of each utterance: its speaker's place in the teacher's head."""
+    places = {speaker: place for place, speaker in enumerate(teacher.speakers)}
+    keys = views.ids if targets_of == "view" else views.utterances
+    try:
+        return {key: places[speaker] for key, speaker in zip(keys, views.speakers, strict=True)}
+    except KeyError as error:
+        raise DataError(f"{path}: the teacher was not trained on the speaker {error.args[0]}") from None
+
+
+def all_batches(views: Views, targets_of: str) -> Sequence[int] | list[str]:
+    """Where each batch of views begins; or the utterances, of which each is a batch."""
+    return range(0, len(views), BATCH) if targets_of == "view" else sorted(set(views.utterances))
+
+
+def batches_of(
+    batches: Sequence, reader: ViewReader, model: nn.Module, targets_of: str
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """The keys and the features (batch, frames, dim) of some of all_batches."""
+    if targets_of == "view":
+        return (view_batch(reader, start) for start in batches)
+    return (utterance_batch(reader, model, utterance) for utterance in batches)
 
 
 def view_batch(reader: ViewReader, start: int) -> tuple[list[str], np.ndarray]:
@@ -133,33 +224,36 @@ class TargetReader:
 
     With `mean_norm` each part's mean over all its vectors, those of the training set, is subtracted; then
     each part is length-normalised, so that none outweighs another (our reading of arXiv 2303.01125). Logits
-    are kept apart and as they are.
+    are kept apart and as they are: `scps` has the index of any form of them as "logits", and of the factored
+    one, whose index is that of the embeddings, the teacher's head as "head". See `logits.open_logits`.
     """
 
-    def __init__(self, scps: Mapping[str, str | Path], mean_norm: bool) -> None:
-        self.readers = {part: ArkReader(scp) for part, scp in scps.items()}
-        self.parts = [part for part in scps if part != "logits"]
-        for part, reader in self.readers.items():
-            if len(reader) == 0:
-                raise DataError(f"{scps[part]}: no targets; dump them again")
+    def __init__(
+        self,
+        scps: Mapping[str, str | Path],
+        mean_norm: bool,
+        temperature: float | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.parts = [part for part in scps if part not in ("logits", "head")]
+        self.readers = {part: opened(scps[part]) for part in self.parts}
         self.means = {part: mean(self.readers[part]) if mean_norm else np.float32(0) for part in self.parts}
         self.sizes = {part: size(reader) for part, reader in self.readers.items()}
+        if "logits" in scps:
+            self.form = open_logits(scps["logits"], scps.get("head"), temperature, device)
+            self.sizes["logits"] = self.form.classes
 
     def batch(self, keys: Sequence[str]) -> np.ndarray:
         """The normalised targets, side by side: float32 (batch, sum of sizes)."""
         return side_by_side([self.gather(part, keys) - self.means[part] for part in self.parts])
 
-    def logits(self, keys: Sequence[str]) -> np.ndarray:
-        """The teacher's logits without margin: float32 (batch, speakers)."""
-        return self.gather("logits", keys)
+    def logits(self, keys: Sequence[str]) -> Tensor:
+        """The teacher's logits without margin: float32 (batch, speakers), on the device."""
+        return self.form(keys)
 
     def gather(self, part: str, keys: Sequence[str]) -> np.ndarray:
         """The vectors of one part as they were dumped: float32 (batch, size)."""
-        reader = self.readers[part]
-        missing = next((key for key in keys if key not in reader), None)
-        if missing is not None:
-            raise DataError(f"{reader.scp_path}:{missing}: no target here; dump the targets again")
-        return finite(reader, keys)
+        return finite(self.readers[part], keys)
 
 
 def side_by_side(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -186,7 +280,9 @@ def load_teacher(files: TeacherFiles, parts: Sequence[str], device: torch.device
     if any(part in AGGREGATED for part in parts):
         dims = aggregated(model, model.layer_dims)
         aggregators = load_aggregators(files.aggregators, files.aggregators_config, dims)
-    return Teacher(model.to(device), head.to(device) if head else None, aggregators.to(device))
+    return Teacher(
+        model.to(device), head.to(device) if head else None, aggregators.to(device), config["speakers"]
+    )
 
 
 def check_views(views: Views, path: str | Path, reader: ViewReader, model: nn.Module) -> None:
@@ -207,17 +303,3 @@ def mean(reader: ArkReader) -> np.ndarray:
     chunks = (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
     total = sum(finite(reader, chunk).sum(0, dtype=np.float64) for chunk in chunks)
     return (total / len(keys)).astype(np.float32)
-
-
-def finite(reader: ArkReader, keys: Sequence[str]) -> np.ndarray:
-    """The vectors of `keys`, (keys, size); DataError names one that has a NaN, or a value beyond LARGEST."""
-    vectors = reader.gather(keys)
-    for key, good in zip(keys, (np.abs(vectors) < LARGEST).all(1), strict=True):
-        if not good:
-            raise DataError(f"{reader.scp_path}:{key}: not finite, or huge: damaged; dump the targets again")
-    return vectors
-
-
-def size(reader: ArkReader) -> int:
-    """The size of a part's vectors; each is checked against the others when read."""
-    return int(np.prod(reader.shape(reader.keys()[0])))

@@ -114,11 +114,11 @@ def read_config(path: str | Path, keys: Iterable[str]) -> dict[str, Any]:
     return config
 
 
-def write_weights(path: str | Path, module: nn.Module) -> None:
+def write_weights(path: str | Path, module: nn.Module, metadata: dict[str, str] | None = None) -> None:
     """Write a module's parameters and buffers atomically."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     with replacing(path, "wb") as file:
-        file.write(serialise(weights))
+        file.write(serialise(weights, metadata))
 
 
 def read_weights(path: str | Path, config_path: str | Path, module: nn.Module) -> None:

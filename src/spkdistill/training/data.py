@@ -28,9 +28,10 @@ class Inputs(NamedTuple):
 class Targets(NamedTuple):
     """What an objective of a student learns from."""
 
-    read: Callable[[list[str]], np.ndarray]  # float32 (batch, sum of sizes), by id
+    read: Callable[[list[str]], np.ndarray | Tensor]  # float32 (batch, sum of sizes), by id
     sizes: list[int]  # of each part
     of: str  # what the ids are: "view" or "utterance"
+    kept: int | None = None  # how many others than the target have logits of their own; None for all
 
 
 class Batch(NamedTuple):
@@ -103,7 +104,7 @@ class TrainingData:
     def read_targets(self, targets: Targets, chosen: Iterable[int]) -> Tensor:
         """The targets of an objective for the chosen views, float32 (views, dim)."""
         ids = self.views.ids if targets.of == "view" else self.views.utterances
-        return torch.from_numpy(targets.read([ids[index] for index in chosen]))
+        return torch.as_tensor(targets.read([ids[index] for index in chosen]))
 
     def draw_permutation(self, epoch: int) -> np.ndarray:
         """The order of an epoch."""

@@ -1,7 +1,7 @@
 """Teachers and students: a network, its head, and what a student learns from the cache beside the labels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def train_network(
     training, stage = chosen.training, f"train {name}"
     objectives = build_objectives(chosen.distil or {"objective": "none"}, f"{name}.distil")
     device = prepare(training.threads)
-    cached = open_targets(objectives, targets, name)
+    cached = open_targets(objectives, targets, name, device)
     data = TrainingData(inputs, cached, training.batch_size, training.spec_augment, seed, stage)
     model_settings = dict(chosen.model)
     for objective, target in zip(objectives, cached, strict=True):
@@ -164,13 +164,18 @@ def classify(head: nn.Module, embedding: Tensor, labels: Tensor) -> tuple[Tensor
 
 
 def open_targets(
-    objectives: Sequence[Objective], scps: Mapping[str, str | Path], name: str
+    objectives: Sequence[Objective],
+    scps: Mapping[str, str | Path],
+    name: str,
+    device: torch.device | str = "cpu",
 ) -> tuple[Targets, ...]:
-    """The cached targets of each objective."""
-    return tuple(open_target(objective, scps, name) for objective in objectives)
+    """The cached targets of each objective; logits are made on `device`."""
+    return tuple(open_target(objective, scps, name, device) for objective in objectives)
 
 
-def open_target(objective: Objective, scps: Mapping[str, str | Path], name: str) -> Targets:
+def open_target(
+    objective: Objective, scps: Mapping[str, str | Path], name: str, device: torch.device | str
+) -> Targets:
     """The cached targets of an objective; ConfigError where one is not among the scps."""
     on_logits = isinstance(objective, LogitObjective)
     needed = ("logits",) if on_logits else embeddings_of(objective, name)
@@ -179,12 +184,14 @@ def open_target(objective: Objective, scps: Mapping[str, str | Path], name: str)
         raise ConfigError(
             f"{name}.distil: {objective.objective} needs the targets {missing[0]}; give their scp"
         )
+    if on_logits:
+        files = {part: scps[part] for part in ("logits", "head") if part in scps}
+        reader = TargetReader(files, False, objective.temperature, device)
+        return Targets(reader.logits, [reader.sizes["logits"]], "view", reader.form.kept)
     reader = TargetReader(
         {part: scps[part] for part in needed}, isinstance(objective, Multilevel) and objective.mean_norm
     )
     sizes = list(reader.sizes.values())
-    if on_logits:
-        return Targets(reader.logits, sizes, "view")
     read = reader.batch if isinstance(objective, Multilevel) else partial(reader.gather, *needed)
     return Targets(read, sizes, objective.targets_of)
 
@@ -242,9 +249,12 @@ def fit(objective: Objective, targets: Targets, data: TrainingData) -> Objective
         raise ConfigError(
             f"gkd.size: {objective.size} of {speakers} speakers; leave some for the other group"
         )
-    if isinstance(objective, Trkd) and objective.tau.end is None:
+    if not isinstance(objective, Trkd):
+        return objective
+    objective = replace(objective, kept=targets.kept)
+    if objective.tau.end is None:
         sample = np.unique(np.linspace(0, len(data.views) - 1, SAMPLE).astype(int))
-        labels = torch.from_numpy(data.labels[sample])
         plain = data.read_targets(targets, sample)
+        labels = torch.from_numpy(data.labels[sample]).to(plain.device)
         return objective.ending(teacher_logits(objective, plain, labels), labels)
     return objective
