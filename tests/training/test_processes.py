@@ -73,7 +73,7 @@ def in_processes(settings, processes=2, **training):
 
 
 KD = {"objective": "dkd", "temperature": 4, "alpha": 1, "beta": 2, "weight": 0.5}
-KD |= {"classification_weight": 1, "warmup_epochs": 1}
+KD |= {"classification_weight": 1, "warmup_epochs": 1, "kd_logits": "plain", "standardise": False}
 
 
 @pytest.mark.parametrize("kind", ["teacher", "student"])

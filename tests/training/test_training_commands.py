@@ -49,6 +49,8 @@ def test_a_student_is_trained_on_the_targets_named(command, settings, corpus, tm
         "weight": 1,
         "classification_weight": 1,
         "warmup_epochs": 0,
+        "kd_logits": "plain",
+        "standardise": False,
     }
     student = "--name", "s", "--feature-settings", "{}", "--targets"
     command("train", {**settings, "distil": distil}, *student, f"logits={corpus.targets['logits']}")

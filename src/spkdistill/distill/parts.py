@@ -13,7 +13,12 @@ KNOWN = f"{', '.join(EMBEDDINGS)}, layer:N"  # what a student can regress
 
 FRAME_LAYERS = {  # of each architecture; of the others as many as their settings say
     **dict.fromkeys(("resnet", "samresnet", "res2net"), 6),
-    "xvector": 5, "etdnn": 10, "dtdnn": 3, "ecapa": 5, "camplus": 4, "mobilenet": 9,
+    "xvector": 5,
+    "etdnn": 10,
+    "dtdnn": 3,
+    "ecapa": 5,
+    "camplus": 4,
+    "mobilenet": 9,
 }
 
 
