@@ -17,7 +17,7 @@ from spkdistill.settings import build
 DEEPEST = 30  # mappings and lists inside each other
 MOST_ENTRIES = 100_000  # of one depth
 DATA_FILES = {
-    *("wav.scp", "utt2spk", "spk2utt", "utt2dur", "segments", "spk2gender"),
+    *("wav.scp", "utt2spk", "spk2utt", "utt2dur", "utt2speed", "segments", "spk2gender"),
     *("rejected.tsv", "rejected_trials.tsv", "manifest.json"),
 }
 
@@ -390,6 +390,12 @@ def check_values(config: dict[str, Any]) -> None:
             low, high = settings.get(key, (0, 0))
             if low > high:
                 raise ConfigError(f"sets.{name}.{key}: the range {low} to {high} runs backwards")
+        for speed in settings["speeds"]:
+            if speed == 1 or speed != round(speed, 2):
+                raise ConfigError(
+                    f"sets.{name}.speeds: {speed}, but copies have other speeds than 1, "
+                    "with two decimals at most"
+                )
 
 
 def check_frames(config: dict[str, Any]) -> None:

@@ -182,6 +182,24 @@ def test_a_tone_keeps_its_frequency_and_level_when_resampled(tmp_path, rate, all
         audio.read(location, None, RATE, **{other: True})
 
 
+@pytest.mark.parametrize("speed", [0.5, 0.9, 0.93, 1.1, 2.0])
+def test_a_tone_played_faster_is_shorter_and_higher_by_that_factor_and_as_loud(speed):
+    def tone(hertz: float, seconds: float) -> np.ndarray:
+        return 10000 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE)
+
+    played = audio.at_speed(tone(700, 1.8).astype(np.float32), speed)
+    assert played.dtype == np.float32
+    assert len(played) == int(np.ceil(1.8 * RATE / speed))
+    middle = slice(100, -100)
+    expected = tone(700 * speed, 2 * 1.8 / speed)[: len(played)]
+    np.testing.assert_allclose(played[middle], expected[middle], atol=10)
+
+
+def test_speed_one_changes_no_sample():
+    samples = SAMPLES.astype(np.float32)
+    np.testing.assert_array_equal(audio.at_speed(samples, 1.0), samples)
+
+
 @pytest.mark.parametrize("location", ["no\0such.wav", f"{__file__}:{10**30}", f"{__file__}:{10**17}", "."])
 def test_a_location_that_is_none_is_a_data_error(location):
     with pytest.raises(DataError):

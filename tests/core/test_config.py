@@ -138,6 +138,11 @@ def test_every_config_that_we_ship_is_valid(path):
             "training.processes 50; 100 are needed",
         ),
         ("sets.train.seconds", [4, 2], "sets.train.seconds: the range 4 to 2 runs backwards"),
+        ("sets.train.speeds", [0.4], "sets.train.speeds.0: 0.4 is less than the minimum of 0.5"),
+        ("sets.train.speeds", [0.9, 0.9], "sets.train.speeds: [0.9, 0.9] has non-unique elements"),
+        ("sets.train.speeds", [0.9, 1], "sets.train.speeds: 1, but copies have other speeds than 1"),
+        ("sets.train.speeds", [0.955], "sets.train.speeds: 0.955, but copies have other speeds than 1"),
+        ("sets.train.speeds", [float("nan")], "sets.train.speeds: nan, but"),
         (
             "trials.trials.file",
             "trails",

@@ -32,10 +32,11 @@ def prepare_set(
     allow_outside: bool = False,
     jobs: int = 2,
     output: str = "out",
+    speeds: tuple[float, ...] = (),
 ) -> Path:
     """Inspect the recordings of a set in so many shards, the last one first, and prepare it."""
     headers = [Path(output, f"headers.{job}.tsv") for job in range(1, jobs + 1)]
     for job in range(jobs, 0, -1):
         inspect(settings, allow_pipes, allow_outside, job, jobs, headers[job - 1])
-    prepare(settings, 0, max_rejected, allow_pipes, [], headers, output)
+    prepare(settings, 0, max_rejected, allow_pipes, [], headers, output, speeds)
     return Path(output)

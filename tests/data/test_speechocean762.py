@@ -53,6 +53,14 @@ def test_distributed_part_gets_prefixed_ids_and_paths(distributed):
     assert data.spk2gender == {"so0003": "f", "so0024": "f"}
 
 
+def test_speeds_of_a_part_follow_its_new_ids(distributed):
+    write_lines(
+        distributed / "test/utt2speed", ["000030011 0.9", "000030035 1", "000240011 1", "000240035 1.1"]
+    )
+    prepare_set(settings_for(part="test"), max_rejected=0.0)
+    assert list(read("out").utt2speed.values()) == [0.9, 1.0, 1.0, 1.1]
+
+
 def test_all_is_both_parts_in_order(distributed):
     data = load(SpeechOcean762Settings(**settings_for(part="all"))).data
     assert list(data.spk2utt) == ["so0001", "so0003", "so0005", "so0024"]

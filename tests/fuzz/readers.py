@@ -187,7 +187,7 @@ def read_embeddings() -> None:
 
 
 def data_directories() -> list[Files]:
-    """Kaldi data directories with and without segments."""
+    """Kaldi data directories with and without segments, and with speeds."""
     utterances = [f"s{n // 2}-u{n}" for n in range(6)]
     tables = texts(
         wav_scp="".join(f"{u} wav/{u}.flac\n" for u in utterances),
@@ -202,7 +202,8 @@ def data_directories() -> list[Files]:
         wav_scp="r0 r0.wav\nr1 wav.ark:15\n",
         segments="".join(f"{u} r{n % 2} {n}.25 {n + 1}.5\n" for n, u in enumerate(utterances)),
     )
-    return [tables, tables | cut]
+    played = texts(utt2speed="".join(f"{u} {0.8 + n / 10:g}\n" for n, u in enumerate(utterances)))
+    return [tables, tables | cut, tables | played]
 
 
 def read_data() -> None:

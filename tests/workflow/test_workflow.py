@@ -98,6 +98,20 @@ def test_a_feature_setting_reruns_all_that_depends_on_it(copied):
     assert not planned.keys() & {"synthesise", "prepare_train", "prepare_eval"}
 
 
+def test_copies_at_another_speed_are_made_of_the_recordings_that_are_there(copied):
+    config = copied.config()
+    config["sets"]["train"]["speeds"] = [0.9]
+    copied.write_config(config)
+    planned = copied.planned()
+    assert {"prepare_train", "features", "vad", "views", "teacher", "dump", "plda_backend"} <= planned.keys()
+    assert not planned.keys() & {"synthesise", "prepare_eval"}
+    index = "feats/mfcc/train/raw.scp"
+    before = (copied.results / index).read_text().split()[::2]
+    copied.finish(f"results/tiny/{index}")
+    after = (copied.results / index).read_text().split()[::2]
+    assert after == [f"sp0.9-{id}" for id in before] + before
+
+
 def test_a_cohort_setting_rescores_and_trains_no_backend(copied):
     config = copied.config()
     config["backends"]["plda"]["cohort_top"] = 3

@@ -15,7 +15,7 @@ rule synthesise:
     conda:
         "../../envs/spkdistill.yaml"
     params:
-        settings=lambda w: as_json({**config["sets"][w.set], "trials": {}}),
+        settings=lambda w: corpus_settings(w.set, trials={}),
         seed=config["seed"],
         jobs=config["shards"],
         code=stage_code("synthesise"),
@@ -89,6 +89,7 @@ for name, settings in config["sets"].items():
             settings=corpus_settings(name),
             directory=lambda w, output: Path(output[0]).parent,
             wav_scp="--wav-scp" if is_synthetic(name) else "",
+            speeds=speed_options(name),
             pipes="--allow-pipes" if config["data"]["allow_pipes"] else "",
             share=config["data"]["max_rejected"],
             seed=config["seed"],
@@ -97,7 +98,7 @@ for name, settings in config["sets"].items():
             f"Preparing the data directory of {name}"
         shell:
             "spkdistill prepare --settings {params.settings:q} --seed {params.seed} --max-rejected {params.share}"
-            " {params.pipes} {params.wav_scp} {input.scps} --headers {input.headers} --output-dir {params.directory} > {log} 2>&1"
+            " {params.speeds} {params.pipes} {params.wav_scp} {input.scps} --headers {input.headers} --output-dir {params.directory} > {log} 2>&1"
 
 
 rule data:

@@ -6,7 +6,7 @@ def is_synthetic(set):
     return config["sets"][set]["corpus"] == "synthetic"
 
 
-CORPUS_FILES = ["wav.scp", "utt2spk", "spk2utt", "utt2dur", "segments", "spk2gender"]
+CORPUS_FILES = ["wav.scp", "utt2spk", "spk2utt", "utt2dur", "utt2speed", "segments", "spk2gender"]
 
 
 def corpus_file(set, *names):
@@ -41,12 +41,18 @@ def existing(set, names):
 
 def corpus_settings(set, **others):
     """What reading a set depends on; a directory on remote storage is read where its local copy lies."""
-    settings = {key: value for key, value in config["sets"][set].items() if key != "archives"}
+    settings = {key: value for key, value in config["sets"][set].items() if key not in ("archives", "speeds")}
     if "://" in settings.get("directory", ""):
         directory = str(corpus_file(set))
         root = os.path.normpath(os.path.join(directory, settings["root"]))
         settings |= {"directory": directory, "root": root}
     return as_json({**settings, **others})
+
+
+def speed_options(set):
+    """The speeds of a set's copies."""
+    speeds = config["sets"][set]["speeds"]
+    return ["--speeds", *speeds] if speeds else []
 
 
 def allowed_options(w):
@@ -66,8 +72,10 @@ def enrols_models(set, name):
 
 
 def data_files(set):
-    """The files of a set's data directory; segments and sexes are there where the corpus has them."""
+    """The files of a set's data directory; segments, sexes and speeds are there where the corpus has them."""
     optional = {"spk2gender"} if is_synthetic(set) else {Path(path).name for path in source_files(set)}
+    if config["sets"][set]["speeds"]:
+        optional.add("utt2speed")
     names = [
         "wav.scp",
         "utt2spk",
@@ -77,13 +85,14 @@ def data_files(set):
         "rejected_trials.tsv",
         "manifest.json",
     ]
-    names += sorted(optional & {"segments", "spk2gender"})
+    names += sorted(optional & {"segments", "spk2gender", "utt2speed"})
     return of_run("results/{run}/data/{set}/{file}", set=set, file=names)
 
 
 def utterance_files(w):
-    """The files of a set's data directory that say which utterances there are and where."""
-    return [path for path in data_files(w.set) if Path(path).name in ("wav.scp", "utt2spk", "segments")]
+    """The files of a set's data directory that say which utterances there are, where, and how fast."""
+    names = ("wav.scp", "utt2spk", "segments", "utt2speed")
+    return [path for path in data_files(w.set) if Path(path).name in names]
 
 
 def prepared_list(trials):

@@ -31,6 +31,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--max-rejected", required=True, type=float, help="share of utterances that may be of no use"
     )
+    parser.add_argument(
+        "--speeds",
+        nargs="*",
+        type=float,
+        default=[],
+        metavar="FACTOR",
+        help="of copies that are speakers too",
+    )
     add_allow_pipes(parser)
     parser.add_argument(
         "--headers", nargs="+", required=True, metavar="TSV", help="headers of the shards, in order"
@@ -105,4 +113,5 @@ def prepare(options: argparse.Namespace) -> None:
         options.wav_scp,
         options.headers,
         options.output_dir,
+        options.speeds,
     )

@@ -47,7 +47,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
 
 def data_files(options: argparse.Namespace) -> list[Path]:
     """The files of a data directory that features depend on."""
-    return [Path(options.data, name) for name in ("wav.scp", "segments", "utt2spk")]
+    return [Path(options.data, name) for name in ("wav.scp", "segments", "utt2spk", "utt2speed")]
 
 
 def features(options: argparse.Namespace) -> None:

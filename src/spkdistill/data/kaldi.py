@@ -1,11 +1,14 @@
 """Kaldi data directories: wav.scp, utt2spk, spk2utt, utt2dur, and where they exist segments and spk2gender.
 
-Every file is sorted as `LC_ALL=C sort` does and names each id once; `read` names the line that does not.
+utt2speed is not Kaldi's: how many times as fast as recorded an utterance is played before its features are
+computed. Segments are cut before, and utt2dur is counted after. Every file is sorted as `LC_ALL=C sort` does
+and names each id once; `read` names the line that does not.
 """
 
+import re
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
 from operator import lt
@@ -15,6 +18,7 @@ from typing import NamedTuple
 from spkdistill.errors import DataError
 from spkdistill.files import read_text, replacing
 
+SLOWEST, FASTEST = 0.5, 2.0  # in utt2speed
 SORT_HINT = "sort the file with LC_ALL=C sort"
 
 
@@ -26,6 +30,7 @@ class Utterance(NamedTuple):
     location: str
     start: float | None
     end: float | None
+    speed: float = 1.0  # at which it is played, see `spkdistill.audio.at_speed`
 
     @property
     def segment(self) -> tuple[float, float] | None:
@@ -42,6 +47,7 @@ class DataDir:
     segments: dict[str, tuple[str, float, float]] | None  # utterance -> recording, start and end in seconds
     utt2dur: dict[str, float]  # seconds; empty where the directory has no utt2dur
     spk2gender: dict[str, str]  # m or f; empty where the directory has no spk2gender
+    utt2speed: dict[str, float] = field(default_factory=dict)  # empty where it has no utt2speed: all are 1
 
     @cached_property
     def utterances(self) -> list[Utterance]:
@@ -50,10 +56,12 @@ class DataDir:
 
     def utterance(self, id: str) -> Utterance:
         """The utterance of this id."""
-        if self.segments is None:
-            return Utterance(id, self.utt2spk[id], self.wav[id], None, None)
-        recording, start, end = self.segments[id]
-        return Utterance(id, self.utt2spk[id], self.wav[recording], start, end)
+        recording, start, end = (id, None, None) if self.segments is None else self.segments[id]
+        return Utterance(id, self.utt2spk[id], self.wav[recording], start, end, self.speed(id))
+
+    def speed(self, id: str) -> float:
+        """How fast the utterance of this id is played, relative to its recording."""
+        return self.utt2speed.get(id, 1.0)
 
     @cached_property
     def spk2utt(self) -> dict[str, list[str]]:
@@ -67,8 +75,8 @@ class DataDir:
 def read(directory: str | Path, allow_pipes: bool = False) -> DataDir:
     """The data directory at `directory`, every file of it checked against the others (DataError).
 
-    spk2utt, utt2dur, segments and spk2gender are read where they exist. Audio files are not opened. A command
-    in wav.scp (`... |`) is an error unless `allow_pipes`; none is run.
+    All but wav.scp and utt2spk are read where they exist. Audio files are not opened. A command in wav.scp
+    (`... |`) is an error unless `allow_pipes`; none is run.
     """
     data, speakerless = read_with_speakerless(directory, allow_pipes)
     if speakerless:
@@ -106,7 +114,9 @@ def read_with_speakerless(directory: str | Path, allow_pipes: bool) -> tuple[Dat
         segments = {id: segment for id, segment in segments.items() if id in utt2spk}
 
     durations = read_durations(directory / "utt2dur", utterances)
-    data = DataDir(wav, utt2spk, segments, durations, read_genders(directory / "spk2gender", utt2spk))
+    genders = read_genders(directory / "spk2gender", utt2spk)
+    speeds = read_speeds(directory / "utt2speed", utterances)
+    data = DataDir(wav, utt2spk, segments, durations, genders, speeds)
     check_spk2utt(directory / "spk2utt", data, set(speakerless))
     return data, speakerless
 
@@ -124,6 +134,7 @@ def select(data: DataDir, utterances: Collection[str]) -> DataDir:
         segments,
         {id: data.utt2dur[id] for id in utt2spk} if data.utt2dur else {},
         {speaker: gender for speaker, gender in data.spk2gender.items() if speaker in speakers},
+        {id: data.utt2speed[id] for id in utt2spk} if data.utt2speed else {},
     )
 
 
@@ -132,6 +143,7 @@ def write(directory: str | Path, data: DataDir) -> None:
     tables: dict[str, Iterable[str] | None] = {
         "segments": data.segments and (f"{id} {r} {a} {b}" for id, (r, a, b) in data.segments.items()),
         "spk2gender": data.spk2gender and lines_of(data.spk2gender),
+        "utt2speed": data.utt2speed and (f"{id} {speed:g}" for id, speed in data.utt2speed.items()),
         "utt2dur": data.utt2dur and (f"{id} {seconds}" for id, seconds in data.utt2dur.items()),
         "spk2utt": (f"{speaker} {' '.join(ids)}" for speaker, ids in data.spk2utt.items()),
         "utt2spk": lines_of(data.utt2spk),
@@ -229,13 +241,8 @@ def read_segments(path: Path, wav: dict[str, str]) -> dict[str, tuple[str, float
 
 def read_durations(path: Path, utterances: Collection[str]) -> dict[str, float]:
     """utt2dur, in seconds, for exactly `utterances`; empty where there is no such file."""
-    if not path.exists():
-        return {}
-    table = read_table(path)
-    require_known(path, table, utterances, "wav.scp or segments")
-    require_complete(path, table, utterances, "wav.scp or segments")
     durations = {}
-    for number, (utterance, value) in enumerate(table.items(), start=1):
+    for number, (utterance, value) in enumerate(read_values(path, utterances).items(), start=1):
         try:
             durations[utterance] = float(value)
         except ValueError:
@@ -243,6 +250,29 @@ def read_durations(path: Path, utterances: Collection[str]) -> dict[str, float]:
                 f"{path}:{number}: {value!r} is not a number of seconds; correct or remove utt2dur"
             ) from None
     return durations
+
+
+def read_speeds(path: Path, utterances: Collection[str]) -> dict[str, float]:
+    """utt2speed, a factor for exactly `utterances`; empty where there is no such file."""
+    speeds = {}
+    for number, (utterance, value) in enumerate(read_values(path, utterances).items(), start=1):
+        if not (re.fullmatch(r"[0-9](\.[0-9]{1,2})?", value) and SLOWEST <= float(value) <= FASTEST):
+            raise DataError(
+                f"{path}:{number}: the speed of {utterance} is {value!r}; "
+                f"expected {SLOWEST:g} to {FASTEST:g}, with two decimals at most"
+            )
+        speeds[utterance] = float(value)
+    return speeds
+
+
+def read_values(path: Path, utterances: Collection[str]) -> dict[str, str]:
+    """A file with a value for exactly `utterances`; empty where there is no such file."""
+    if not path.exists():
+        return {}
+    table = read_table(path)
+    require_known(path, table, utterances, "wav.scp or segments")
+    require_complete(path, table, utterances, "wav.scp or segments")
+    return table
 
 
 def read_genders(path: Path, utt2spk: dict[str, str]) -> dict[str, str]:

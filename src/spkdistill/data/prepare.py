@@ -18,6 +18,7 @@ from spkdistill.data.enrolment import (
 )
 from spkdistill.data.headers import Headers, one_line, read_headers
 from spkdistill.data.kaldi import DataDir, select, write
+from spkdistill.data.speeds import with_copies
 from spkdistill.data.trials import DrawSettings, Trials, draw_trials, models_beside, sides_in, write_trials
 from spkdistill.data.trials import select as select_trials
 from spkdistill.errors import DataError
@@ -33,6 +34,7 @@ def prepare(
     scps: Sequence[str | Path],
     headers: Sequence[str | Path],
     output: str | Path,
+    speeds: Sequence[float] = (),
 ) -> None:
     """Write the data directory `output` of a set from its `settings` and the `headers` of its recordings.
 
@@ -40,6 +42,8 @@ def prepare(
     missing, empty, of another rate, without the channel or unreadable, or that have no speaker, go to
     rejected.tsv, and the trials that they cost to rejected_trials.tsv. DataError where the corpus contradicts
     itself or the share of rejected utterances is over `max_rejected`.
+
+    The directory also has a copy of each utterance at each of `speeds`; trials and rejected.tsv know of none.
     """
     source = load(settings, allow_pipes, scps)
     durations, faults = durations_of(source.data, read_headers(headers), settings["sample_rate"])
@@ -47,10 +51,12 @@ def prepare(
     write_tsv(Path(output, "rejected.tsv"), ["utterance", "reason"], list(rejected.items()))
     check_share(Path(output, "rejected.tsv"), rejected, len(durations) + len(rejected), max_rejected)
     data = replace(select(source.data, durations), utt2dur=durations)
-    write(output, data)
+    copied = with_copies(Path(output), data, speeds)
+    write(output, copied)
     counts = write_trial_lists(source, data, rejected, seed, output)
-    contents = {**describe(data), "rejected": len(rejected), "trials": counts}
-    write_manifest(Path(output, "manifest.json"), "prepare", contents, {**settings, "seed": seed})
+    contents = {**describe(copied), "rejected": len(rejected), "trials": counts}
+    asked = {"speeds": list(speeds)} if speeds else {}
+    write_manifest(Path(output, "manifest.json"), "prepare", contents, {**settings, **asked, "seed": seed})
 
 
 def durations_of(data: DataDir, headers: Headers, rate: int) -> tuple[dict[str, float], dict[str, str]]:
@@ -60,7 +66,7 @@ def durations_of(data: DataDir, headers: Headers, rate: int) -> tuple[dict[str, 
         raise DataError(f"--headers: not those of this set's recordings (see {wrong}); inspect it again")
     found = headers if data.segments is None else segment_samples(data, headers, rate)
     found = {id: found[id] for id in data.utt2spk}
-    durations = {id: count / rate for id, count in found.items() if isinstance(count, int)}
+    durations = {id: n / rate / data.speed(id) for id, n in found.items() if isinstance(n, int)}
     return durations, {id: reason for id, reason in found.items() if isinstance(reason, str)}
 
 

@@ -67,6 +67,7 @@ def utterance_features(
         settings.allow_upsample,
         settings.channel,
     )
+    samples = audio.at_speed(samples, utterance.speed)
     features = compute(samples, settings, derive_seed(seed, "features", utterance.id))
     if not np.isfinite(features).all():
         peak = np.abs(samples).max() / audio.INT16_SCALE

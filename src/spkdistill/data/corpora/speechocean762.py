@@ -53,6 +53,7 @@ def prefix_ids(data: DataDir) -> DataDir:
         segments=None,
         utt2dur={},
         spk2gender={f"so{speaker}": gender for speaker, gender in data.spk2gender.items()},
+        utt2speed=dict(sorted((names[id], speed) for id, speed in data.utt2speed.items())),
     )
 
 
@@ -62,6 +63,9 @@ def merge(parts: list[DataDir], directory: Path) -> DataDir:
     if len(set(speakers)) < len(speakers):
         twice = min(speaker for speaker in speakers if speakers.count(speaker) > 1)
         raise DataError(f"{directory}: speaker {twice} is in two parts; unpack the corpus again")
-    tables = ([getattr(part, name) for part in parts] for name in ("wav", "utt2spk", "spk2gender"))
-    wav, utt2spk, spk2gender = (dict(sorted(i for part in table for i in part.items())) for table in tables)
-    return DataDir(wav, utt2spk, None, {}, spk2gender)
+    names = "wav", "utt2spk", "spk2gender", "utt2speed"
+    tables = ([getattr(part, name) for part in parts] for name in names)
+    wav, utt2spk, spk2gender, utt2speed = (
+        dict(sorted(i for part in table for i in part.items())) for table in tables
+    )
+    return DataDir(wav, utt2spk, None, {}, spk2gender, utt2speed)
