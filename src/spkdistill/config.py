@@ -201,7 +201,7 @@ def check_varied(config: dict[str, Any], rules: dict[str, Any]) -> None:
         objectives = [config["objectives"][key] for key in experiment.get("objectives", own)]
         owners = [("model", student["model"]) for student in students]
         owners += [("objective", objective) for objective in objectives]
-        known = sorted({key for _, owner in owners for key in owner} - {"arch", "objective"})
+        known = sorted({key for _, owner in owners for key in owner} - {"arch", "objective", "of"})
         for key, values in experiment["vary"].items():
             if key not in known:
                 raise ConfigError(
@@ -303,6 +303,18 @@ def check_objectives(config: dict[str, Any]) -> None:
     for name, objective in config["objectives"].items():
         if objective["objective"] == "sum":
             check_sum(objective["of"], f"objectives.{name}.of")
+    for name, student in config["students"].items():
+        until, epochs = last_epoch(student["distil"]), student["training"]["epochs"]
+        if until > epochs:
+            raise ConfigError(
+                f"students.{name}: tau falls until epoch {until:g} of a training of {epochs}; lower tau.to"
+            )
+
+
+def last_epoch(distil: dict[str, Any]) -> float:
+    """The epoch at which the curriculum of an objective ends; 0 where it has none, or not in epochs."""
+    taus = [one.get("tau") for one in distil.get("of", [distil])]
+    return max(tau["to"] if isinstance(tau, dict) and tau["unit"] == "epochs" else 0 for tau in taus)
 
 
 def check_sum(objectives: list[dict[str, Any]], where: str) -> None:

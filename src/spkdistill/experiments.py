@@ -30,14 +30,27 @@ def cross(config: dict[str, Any]) -> None:
                         "rename a student, a teacher or an objective"
                     )
         experiment["models"] = list(models)
-        if experiment.get("reference") and experiment["reference"] not in {
-            settings["method"] for settings in models.values()
-        }:
-            raise ConfigError(
-                f"experiments.{name}.reference: no student of it is trained by {experiment['reference']!r}"
-            )
         students |= models
     config["students"] = students
+    for name in config["experiments"]:
+        check_reference(config, name)
+
+
+def check_reference(config: Mapping[str, Any], name: str) -> None:
+    """Raise a ConfigError for a reference that no student of an experiment is trained by, or all are."""
+    experiment = config["experiments"][name]
+    if "reference" not in experiment:
+        return
+    reference, where = experiment["reference"], f"experiments.{name}.reference"
+    methods = dict.fromkeys(config["students"][model]["method"] for model in experiment["models"])
+    if reference not in methods:
+        raise ConfigError(
+            f"{where}: no student of it is trained by {reference!r}; its methods are {', '.join(methods)}"
+        )
+    if not reference_pairs(config, name):
+        raise ConfigError(
+            f"{where}: no student is trained by {reference!r} and by another method; nothing is to be tested"
+        )
 
 
 def check_number(config: dict[str, Any]) -> None:

@@ -76,6 +76,16 @@ def test_every_config_that_we_ship_is_valid(path):
             "objectives.trkd.tau.to: 60 is a share of the training",
         ),
         ("objectives.trkd.lambda_m", -1, "objectives.trkd.lambda_m: -1 is less than the minimum of 0"),
+        (
+            "objectives.trkd.tau",
+            {"unit": "epochs"},
+            "objectives.trkd.tau.from 0.0667 to 0.4 are shares of the training; give both in epochs",
+        ),
+        (
+            "objectives.trkd.tau",
+            {"unit": "epochs", "from": 1, "to": 99},
+            "students.fc8-trkd: tau falls until epoch 99 of a training of 10; lower tau.to",
+        ),
         ("objectives.dkd", {"objective": "dkd", "alpha": 0, "beta": 0}, "objectives.dkd: alpha, beta are 0"),
         ("objectives.kd.gamma", 2, "objectives.kd: unknown key 'gamma'"),
         (

@@ -157,6 +157,14 @@ def test_what_is_varied_is_set_in_the_models_that_have_it_alone():
         ),
         ({"reference": "trkd-mass"}, "experiments.one.reference: no student of it is trained by 'trkd-mass'"),
         (
+            {"objectives": ["kd"], "vary": {"temperature": [1, 2]}, "reference": "kd"},
+            "experiments.one.reference: no student of it is trained by 'kd'; its methods are kd-",
+        ),
+        (
+            {"objectives": ["kd"], "seeds": [0, 1], "reference": "kd"},
+            "experiments.one.reference: no student is trained by 'kd' and by another method; nothing",
+        ),
+        (
             {"backend": "pldaa"},
             "experiments.one.backend: backends has no entry 'pldaa'; did you mean 'plda'?",
         ),

@@ -151,6 +151,16 @@ def test_a_system_of_several_students_is_the_mean_over_them_with_the_variance_wi
     assert float(row["eer_baseline"]) == pytest.approx((on_all["a3"] + on_all["b2"]) / 2)
 
 
+def test_a_student_that_stands_in_a_system_twice_is_no_second_sample_of_its_seeds():
+    values = np.array([1.0, 1.3, 1.1, 1.5, 1.4, 1.9, 1.2, 1.6, 1.3])
+    one, other = [[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [6, 7, 8]]
+    within = sum(np.var(values[start : start + 3], ddof=1) for start in (0, 3, 6)) / 3
+    difference = np.mean(values[:6]) - np.mean(values[6:])
+    statistic = difference / np.sqrt(within * (2 / 3 / 4 + 1 / 3))
+    (p,) = p_values(values, [(one, other)], shared=False)
+    assert p == pytest.approx(2 * stats.t.sf(abs(statistic), 6), rel=0.03)
+
+
 @pytest.mark.parametrize("of_seeds", [0.0, 0.3, 1.0])
 def test_equal_systems_differ_as_rarely_as_the_level_says_and_unequal_ones_are_told_apart(of_seeds):
     """Rates are means over 30 speakers, of what a system, and a seed of it, do to each; all normal.

@@ -1,5 +1,7 @@
 """Methods over several students: gains, ranks and tests, against arithmetic by hand."""
 
+import re
+
 import numpy as np
 import pytest
 from test_report_experiments import blank, metrics
@@ -17,6 +19,7 @@ from spkdistill.report.contents import (
     System,
 )
 from spkdistill.report.experiment_rows import rows
+from spkdistill.report.experiments import experiments
 from spkdistill.report.methods import comparison, methods
 
 LISTS = "easy", "hard"
@@ -60,6 +63,13 @@ def made(eers=EERS, reference="trkd") -> Report:
             *(0.11, 0.125, Interval(-0.015, -0.02, -0.01), 0.004, 0.012),
         )
     ]
+    tests.append(
+        Comparison(
+            "hard",
+            *(System(f"small-{each}", "cosine") for each in ("trkd", "none")),
+            *(0.13, 0.19, Interval(-0.06, -0.07, -0.05), 0.002, 0.006),
+        )
+    )
     settings = ReportSettings(
         "run",
         models,
@@ -123,3 +133,13 @@ def test_without_a_student_trained_alone_there_is_no_gain():
     report = made(learning)
     assert [method.gain for method in methods(report, "main", found(report))] == [None, None]
     assert "<svg" not in str(comparison(report, "main", found(report)))
+
+
+def test_each_student_is_shown_beside_the_reference_and_the_aims_of_another_paper_are_not():
+    page = str(experiments(made())).replace("<br>", "|").replace("\N{NO-BREAK SPACE}", " ")
+    assert "Experiment main, by cosine, reference trkd" in page
+    assert page.count("Reference|− it") == 1  # on the list that has such a test
+    (row,) = [row for row in re.findall(r"<tr>.*?</tr>", page) if "0.006" in row]
+    assert "−6.00|" in row
+    assert 'title="small-none"' in row
+    assert "smaller than their teacher" not in page

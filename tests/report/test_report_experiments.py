@@ -120,7 +120,7 @@ def test_the_table_has_the_teacher_each_students_seeds_and_its_tests():
 def test_aims_are_reached_by_the_nearest_student_that_is_small_enough():
     near, concatenated, tests = sentences(rows(made(), "main", "trials"))
     assert near.startswith(
-        "Distilled students at least 85 % smaller than their teacher with its head: 2 of 3."
+        "Students of the teacher's embeddings at least 85 % smaller than their teacher with its head: 2 of 3."
     )
     assert "is fc8-wide, 1.00 times its EER (aim: 1.09 at most, reached)" in near
     assert concatenated.startswith("Students of several targets at least 75 % smaller")

@@ -485,8 +485,8 @@ def student_pairs():
 
 def with_reference():
     """EXPERIMENT/BACKEND for the tables of experiments that have a reference."""
-    names = [name for name, experiment in config["experiments"].items() if "reference" in experiment]
-    return [f"{name}/{backend}" for name in names for backend in config["backends"]]
+    experiments = config["experiments"]
+    return [f"{name}/{backend_of(name)}" for name in experiments if "reference" in experiments[name]]
 
 
 def derived_backends():
@@ -568,14 +568,18 @@ def report_settings():
     }
 
 
+def backend_of(experiment):
+    """The back-end of an experiment's figures."""
+    first = next(iter([*kind_of("backends", "plda"), *config["backends"]]))
+    return config["experiments"][experiment].get("backend", first)
+
+
 def experiment_settings(experiment):
     """What the report shows of an experiment."""
-    settings = config["experiments"][experiment]
-    first = next(iter([*kind_of("backends", "plda"), *config["backends"]]))
     return {
         "students": experiment_models(experiment),
-        "backend": settings.get("backend", first),
-        "reference": settings.get("reference"),
+        "backend": backend_of(experiment),
+        "reference": config["experiments"][experiment].get("reference"),
     }
 
 
@@ -598,7 +602,9 @@ def in_experiment(model, vary):
         "objective": distil["objective"],
         "targets": targets_of(model),
         **{key: distil.get(key) for key in EMBEDDING_OPTIONS[1:]},
-        "options": {key: distil[key] for key in distil if key not in ("objective", *EMBEDDING_OPTIONS)},
+        "options": {
+            key: distil[key] for key in distil if key not in ("objective", "teacher_head", *EMBEDDING_OPTIONS)
+        },
         "vary": {key: own[key] for key in vary if key in own},
     }
 

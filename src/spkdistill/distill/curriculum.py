@@ -37,6 +37,10 @@ class TauSettings:
             raise ConfigError(f"to: {self.until:g} comes before from: {self.begin:g}; exchange them")
         if self.unit == "training" and self.until > 1:
             raise ConfigError(f"to: {self.until:g} is a share of the training; for epochs add `unit: epochs`")
+        if self.unit == "epochs" and (0 < self.begin < 1 or self.until < 1):
+            raise ConfigError(
+                f"from {self.begin:g} to {self.until:g} are shares of the training; give both in epochs"
+            )
         if self.end is not None and self.end > self.start:
             raise ConfigError(f"end: {self.end:g} is above start: {self.start:g}; tau falls")
 

@@ -20,6 +20,7 @@ deviate, from Student's t as tau^2 is estimated: a parametric form of the two-wa
   tau^2 / P^2 sum 1/S_p, and tau^2 is of seeds within a student.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,8 +53,13 @@ def training_errors(
 
 
 def share_of_variance(students: Students) -> float:
-    """The variance of a system's rate for a variance of 1 between the seeds of a student."""
-    return sum(1 / len(seeds) for seeds in students if len(seeds) > 1) / len(students) ** 2
+    """The variance of a system's rate for a variance of 1 between the seeds of a student.
+
+    A student may be there several times, as one without a teacher is that stands beside several teachers.
+    """
+    times = Counter(map(tuple, students))
+    shares = ((count / len(students)) ** 2 / len(seeds) for seeds, count in times.items() if len(seeds) > 1)
+    return sum(shares)
 
 
 def by_seed(rates: np.ndarray, pairs: Sequence[Pair], shared: bool) -> list[np.ndarray]:

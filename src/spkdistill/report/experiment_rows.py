@@ -25,6 +25,7 @@ class Row:
     ratio: float | None = None  # of the EER to the teacher's
     against_teacher: Comparison | None = None
     against_none: Comparison | None = None  # the same student trained without a teacher
+    reference: Comparison | None = None  # the experiment's reference against this student
 
 
 def rows(report: Report, experiment: str, trials: str) -> list[Row]:
@@ -34,8 +35,9 @@ def rows(report: Report, experiment: str, trials: str) -> list[Row]:
     first = {place.group: place for place in reversed(places)}
     teachers = dict.fromkeys(place.teacher for place in places)
     groups = dict.fromkeys(place.group for place in places)
+    tests = {test.baseline.model: test for test in report.references[experiment] if test.trials == trials}
     return [teacher_row(report, name, backend, trials) for name in teachers] + [
-        student_row(report, first[group], backend, trials) for group in groups
+        student_row(report, first[group], backend, trials, tests.get(group)) for group in groups
     ]
 
 
@@ -44,7 +46,9 @@ def teacher_row(report: Report, name: str, backend: str, trials: str) -> Row:
     return Row(name, name, None, *rates(report, [name], backend, trials), report.costs[name].parameters)
 
 
-def student_row(report: Report, place: ExperimentModel, backend: str, trials: str) -> Row:
+def student_row(
+    report: Report, place: ExperimentModel, backend: str, trials: str, reference: Comparison | None
+) -> Row:
     """A group of students, all seeds of it that the run has."""
     system = System(place.model, backend)
     teacher = report.metrics[place.teacher, system.backend, trials].eer.value
@@ -56,6 +60,7 @@ def student_row(report: Report, place: ExperimentModel, backend: str, trials: st
         ratio=figures[0].value / teacher if teacher else None,
         against_teacher=report.comparison(trials, system, place.teacher),
         against_none=report.comparison(trials, system, baseline) if baseline else None,
+        reference=reference,
     )
 
 

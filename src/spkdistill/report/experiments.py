@@ -42,12 +42,13 @@ def block(report: Report, name: str) -> Markup:
     found = {trials: rows(report, name, trials) for trials in report.settings.trials}
     experiment = report.settings.experiments[name]
     setting = setting_of(experiment.students)
+    reference = f", reference {experiment.reference}" if experiment.reference else ""
     rules = " and students without such a setting" if setting else ""
     caption = (
         f"EER and its interval by {setting or 'size'}. Small dots are seeds, dashed lines the teacher{rules}."
     )
     parts = [
-        element("h3", f"Experiment {name}, by {experiment.backend}"),
+        element("h3", f"Experiment {name}, by {experiment.backend}{reference}"),
         figure(plot(name, found, setting), caption),
         comparison(report, name, found),
     ]
@@ -61,8 +62,9 @@ def block(report: Report, name: str) -> Markup:
 def sentences(found: list[Row]) -> list[str]:
     """Whether the aims hold."""
     distilled = [row for row in found if row.place and row.place.objective != "none"]
-    several = [row for row in distilled if len(row.place.targets) > 1]
-    told = aim_sentence(distilled, "Distilled students", SMALL, SMALL_RATIO)
+    multilevel = [row for row in distilled if row.place.objective == "multilevel"]
+    several = [row for row in multilevel if len(row.place.targets) > 1]
+    told = aim_sentence(multilevel, "Students of the teacher's embeddings", SMALL, SMALL_RATIO)
     told += aim_sentence(several, "Students of several targets", CONCATENATED, CONCATENATED_RATIO)
     return told + tests_sentence([row.against_none for row in distilled if row.against_none])
 
@@ -116,10 +118,13 @@ def experiment_table(report: Report, found: list[Row]) -> Markup:
             join("… without", BREAK, "teacher"), "the same student: difference of EER, p, Holm p", "number"
         ),
     ]
-    return table(header, [experiment_row(row, columns, scale) for row in found], "full")
+    tested = any(row.reference for row in found)
+    if tested:
+        header.append(heading(join("Reference", BREAK, "− it"), "difference of EER, p, Holm p", "number"))
+    return table(header, [experiment_row(row, columns, scale, tested) for row in found], "full")
 
 
-def experiment_row(row: Row, columns: Mapping[str, Setting], scale: Scale) -> Markup:
+def experiment_row(row: Row, columns: Mapping[str, Setting], scale: Scale, tested: bool) -> Markup:
     """One teacher or student."""
     seeds = " ".join(f"{100 * eer:.2f}" for eer in row.seed_eers) if len(row.seed_eers) > 1 else ""
     eer = join(f"{100 * row.eer.value:.2f}", BREAK if seeds else None, element("span", seeds, cls="faint"))
@@ -133,6 +138,7 @@ def experiment_row(row: Row, columns: Mapping[str, Setting], scale: Scale) -> Ma
         *(number(f"{row.min_dcf:.3f}", row.min_dcf), number(count(row.parameters), row.parameters)),
         *([number(percent(share, 1), share) for share in row.smaller] if row.smaller else [cell("", -9)] * 2),
         *map(test_cell, (row.against_teacher, row.against_none)),
+        test_cell(row.reference) if tested else None,
     )
 
 
