@@ -9,7 +9,7 @@ from typing import Any
 
 from spkdistill.errors import ConfigError
 
-MOST_MODELS = 2_000  # the paths of more do not fit on a command line
+MOST_MODELS = 1_000  # the paths of more do not fit on a command line
 
 
 def cross(config: dict[str, Any]) -> None:

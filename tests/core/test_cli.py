@@ -1,6 +1,6 @@
 """What a person sees when the machine, not the data, says no."""
 
-import io
+import argparse
 import json
 import re
 import subprocess
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spkdistill import arks
-from spkdistill.cli import main, parse_settings
+from spkdistill.cli import add_settings, main
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,11 @@ raise SystemExit(cli.main())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_settings_too_long_for_an_argument_are_read_from_standard_input(monkeypatch):
+def test_settings_too_long_for_an_argument_are_given_in_pieces():
+    parser = argparse.ArgumentParser()
+    add_settings(parser)
     settings = {"models": ["m" * 100] * 2000}
-    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(settings)))
-    assert parse_settings("-") == settings
+    text = json.dumps(settings)
+    pieces = [text[start : start + 1000] for start in range(0, len(text), 1000)]
+    assert parser.parse_args(["--settings", *pieces]).settings == settings
+    assert parser.parse_args(["--settings", text]).settings == settings

@@ -169,7 +169,7 @@ def test_what_is_varied_is_set_in_the_models_that_have_it_alone():
             "experiments.one.backend: backends has no entry 'pldaa'; did you mean 'plda'?",
         ),
         ({"vary": {"layers": 2}}, "experiments.one.vary.layers: 2 is not of type 'array'"),
-        ({"seeds": list(range(1000))}, "experiments: 14000 combinations; there may be 2000, leave some out"),
+        ({"seeds": list(range(1000))}, "experiments: 14000 combinations; there may be 1000, leave some out"),
     ],
 )
 def test_a_fault_in_an_experiment_is_one_line_that_names_it(experiment, said):

@@ -99,6 +99,14 @@ def as_json(settings):
     return json.dumps(settings, sort_keys=True)
 
 
+PIECE = 100_000  # characters; Linux takes arguments of 131,071 bytes
+
+
+def in_pieces(text):
+    """A text as several arguments."""
+    return [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
+
+
 def kind_of(section, kind):
     """The names in a config section whose `kind` is `kind`."""
     return [name for name, settings in config[section].items() if settings["kind"] == kind]

@@ -22,8 +22,8 @@ rule experiment:
     message:
         "Writing the table of the experiment {wildcards.experiment}"
     shell:
-        "spkdistill runs --settings - --metrics {params.metrics} --model {params.models} --output {output}"
-        " > {log} 2>&1 <<< {params.settings:q}"
+        "spkdistill runs --settings {params.settings:q} --metrics {params.metrics} --model {params.models} --output {output}"
+        " > {log} 2>&1"
 
 
 use rule experiment as runs with:

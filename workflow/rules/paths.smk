@@ -623,14 +623,13 @@ def shown_teachers(students):
 
 def runs_settings(students):
     """What a table of runs shows."""
-    return json.dumps(
-        {
-            "students": students,
-            "teachers": shown_teachers(students),
-            "backends": list(config["backends"]),
-            "trials": MEASURED,
-        }
-    )
+    settings = {
+        "students": students,
+        "teachers": shown_teachers(students),
+        "backends": list(config["backends"]),
+        "trials": MEASURED,
+    }
+    return in_pieces(json.dumps(settings))
 
 
 def runs_models(students):

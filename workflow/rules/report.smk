@@ -26,7 +26,7 @@ rule report:
     conda:
         "../../envs/spkdistill.yaml"
     params:
-        settings=json.dumps(report_settings()),  # its order is that of the tables
+        settings=in_pieces(json.dumps(report_settings())),  # its order is that of the tables
         metrics=lambda w, input: by_system(input.metrics),
         references=lambda w, input: by_reference(input.references),
         models=lambda w, input: by_model(input.models),
@@ -38,8 +38,7 @@ rule report:
     message:
         "Writing the report"
     shell:
-        "spkdistill report --settings - --metrics {params.metrics} --paired {input.paired}"
+        "spkdistill report --settings {params.settings:q} --metrics {params.metrics} --paired {input.paired}"
         " --reference {params.references}"
         " --model {params.models} --log {params.logs} --rejected {params.rejected} --manifest {params.manifests}"
         " --analysis {params.analyses} --html {output.html} --summary {output.summary} > {log} 2>&1"
-        " <<< {params.settings:q}"

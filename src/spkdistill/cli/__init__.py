@@ -174,8 +174,22 @@ def all_paths(options: argparse.Namespace, names: Sequence[Paths]) -> list[Path]
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add `--settings`, the part of the config that a stage depends on, as JSON."""
-    text = "settings, as JSON; - reads them from standard input"
-    parser.add_argument("--settings", required=True, type=parse_settings, metavar="JSON", help=text)
+    text = "settings, as JSON; in several pieces where they are too long for one argument"
+    parser.add_argument("--settings", required=True, nargs="+", action=Settings, metavar="JSON", help=text)
+
+
+class Settings(argparse.Action):
+    """Settings in one piece or several, parsed."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option: str | None = None,
+    ) -> None:
+        """Join the pieces."""
+        setattr(namespace, self.dest, parse_settings("".join(values)))
 
 
 def add_feature_settings(parser: argparse.ArgumentParser) -> None:
@@ -241,9 +255,9 @@ def number(text: str) -> float:
 
 
 def parse_settings(text: str) -> dict:
-    """The JSON object of a `--settings` argument, or on standard input for "-"."""
+    """The JSON object of a `--settings` argument."""
     try:
-        settings = json.loads(sys.stdin.read() if text == "-" else text)
+        settings = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"--settings: not valid JSON ({error.msg} at character {error.pos})") from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; nesting
