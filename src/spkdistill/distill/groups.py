@@ -6,7 +6,7 @@ empty, holds nearly all the mass, or underflows beside another. Sums over classe
 logits, (batch,) results in float64. Gradients are of the student alone.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,6 +34,11 @@ def group(logits: Tensor, members: Tensor) -> Tensor:
     return torch.add(logits, 1 - members, alpha=EMPTY)
 
 
+def some(logits: Tensor, members: Tensor) -> Tensor:
+    """Logits among which those of the group are: (batch, k) of its columns, or by a mask all (batch, classes)."""
+    return logits.gather(1, members) if members.dtype == torch.int64 else logits
+
+
 def rest(logits: Tensor, members: Tensor) -> Tensor:
     """The logits (batch, classes) with EMPTY in a group."""
     if members.dtype == torch.int64:
@@ -46,13 +51,13 @@ def log_mass(logits: Tensor) -> Tensor:
     return _LogMass.apply(logits)
 
 
-def compare(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """KL(p || q) of the posteriors p, q of the teacher and the student within a group, and its log-masses.
+def compare(student: Tensor, teacher: Tensor, posterior: "Posterior") -> tuple[Tensor, Tensor]:
+    """KL(p || q) of the posteriors p, q of the teacher and the student within a group: float64 (batch,).
 
-    Logits (batch, classes) -> the divergence, the student's log-mass and the teacher's, each float64
-    (batch,). The divergence of an empty group is 0.
+    Logits (batch, classes), and p, the teacher's posterior within the group -> the divergence, and the
+    student's log-mass. The divergence of an empty group is 0. Where p is 0 the teacher's logit is not used.
     """
-    return _Compare.apply(student, teacher)
+    return _Compare.apply(student, teacher, *posterior)
 
 
 def divergence(log_p: Tensor, log_q: Tensor, within: Tensor | float = 0.0) -> Tensor:
@@ -65,13 +70,33 @@ def divergence(log_p: Tensor, log_q: Tensor, within: Tensor | float = 0.0) -> Te
     return (log_p.exp() * (log_p - log_q + within)).sum(1)
 
 
-def softmax(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The posterior over the second dimension, the highest logit m, and log of the sum of exp(z - m).
+class Posterior(NamedTuple):
+    """The posterior within a group (batch, classes), and the group's log-mass, float64 (batch,)."""
 
-    The sum is 1 / max p: no pass over the classes of its own. float64 (batch,), the last two.
+    values: Tensor
+    log_mass: Tensor
+
+
+def softmax(logits: Tensor) -> Posterior:
+    """The posterior over the second dimension.
+
+    The sum of exp(z - max z) is 1 / max p: no pass over the classes of its own.
     """
-    posterior = logits.softmax(1)
-    return posterior, logits.amax(1).double(), -posterior.amax(1).double().log()
+    values = logits.softmax(1)
+    return Posterior(values, logits.amax(1).double() - values.amax(1).double().log())
+
+
+def restricted(posterior: Posterior, members: Tensor) -> Posterior:
+    """The posterior within a group that holds the highest class, from that over all classes.
+
+    A value below 0 marks a class that is none.
+    """
+    if members.dtype == torch.int64:
+        values = posterior.values.gather(1, members).clamp_(min=0)
+    else:
+        values = posterior.values * members
+    share = values.sum(1, keepdim=True)
+    return Posterior(values.div_(share), posterior.log_mass + share.squeeze(1).double().log())
 
 
 class _Part(torch.autograd.Function):
@@ -99,9 +124,9 @@ class _LogMass(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> Tensor:
-        posterior, highest, log_sum = softmax(logits)
-        ctx.save_for_backward(posterior)
-        return highest + log_sum
+        posterior = softmax(logits)
+        ctx.save_for_backward(posterior.values)
+        return posterior.log_mass
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Tensor:
@@ -113,21 +138,19 @@ class _Compare(torch.autograd.Function):
     """`compare`: d KL / dz = q - p and d log-mass / dz = q, z the student's logits."""
 
     @staticmethod
-    def forward(ctx: Any, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q, highest_q, sum_q = softmax(student)
-        p, highest_p, sum_p = softmax(teacher)
+    def forward(ctx: Any, student: Tensor, teacher: Tensor, p: Tensor, mass_p: Tensor) -> tuple[Tensor, Tensor]:
+        q, mass_q = softmax(student)
         ctx.save_for_backward(p, q)
-        ratio = (teacher - student).sub_(column(highest_p - highest_q, p))
-        kl = ratio.mul_(p).sum(1).double() + sum_q - sum_p
-        log_mass_p = highest_p + sum_p
-        ctx.mark_non_differentiable(log_mass_p)
-        return kl, highest_q + sum_q, log_mass_p
+        shift = column(mass_p - mass_q, p)
+        log_ratio = (teacher - student).sub_(shift)
+        rounding = shift.squeeze(1) - (mass_p - mass_q)
+        return log_ratio.mul_(p).sum(1).double() + rounding, mass_q
 
     @staticmethod
-    def backward(ctx: Any, of_kl: Tensor, of_mass: Tensor, _: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, of_kl: Tensor, of_mass: Tensor) -> tuple[Tensor, None, None, None]:
         p, q = ctx.saved_tensors
         slope = q * column(of_kl + of_mass, q)
-        return slope.addcmul_(p, column(-of_kl, p)), None
+        return slope.addcmul_(p, column(-of_kl, p)), None, None, None
 
 
 def widen(values: Tensor) -> Tensor:

@@ -19,7 +19,9 @@ from spkdistill.distill.groups import (
     log_mass,
     part,
     rest,
+    restricted,
     softmax,
+    some,
     widen,
 )
 from spkdistill.distill.partition import confusion_set, highest
@@ -61,7 +63,8 @@ def target_and_others(masses: Tensor) -> Tensor:
 
 def kd(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """T^2 KL(p || q) (Hinton et al. 2015); logits (batch, classes)."""
-    kl, _, _ = compare(soften(student, temperature), soften(teacher, temperature))
+    softened = soften(teacher, temperature)
+    kl, _ = compare(soften(student, temperature), softened, softmax(softened))
     return temperature**2 * kl.mean()
 
 
@@ -84,12 +87,13 @@ def gkd(
     KL(p || q) over P, renormalised. Logits (batch, classes), labels (batch,).
     """
     own_p, others_p = split_target(teacher, labels, temperature)
-    members = highest(others_p.softmax(1), size - 1, labels)
+    posterior = softmax(others_p)
+    members = highest(posterior.values, size - 1, labels)
     own_q, near_q, far_q = three_groups(student, labels, members, temperature)
-    near_p, far_p = group(others_p, members), rest(others_p, members)
-    within, mass_q, mass_p = compare(near_q, near_p)
-    inside_q, inside_p = torch.stack([own_q, mass_q], 1), torch.stack([own_p, mass_p], 1)
-    outside_q, outside_p = log_mass(far_q), log_mass(far_p)
+    near_p = restricted(posterior, members)
+    within, mass_q = compare(near_q, some(others_p, members), near_p)
+    inside_q, inside_p = torch.stack([own_q, mass_q], 1), torch.stack([own_p, near_p.log_mass], 1)
+    outside_q, outside_p = log_mass(far_q), log_mass(rest(others_p, members))
     primary = divergence(
         torch.stack([inside_p.logsumexp(1), outside_p], 1), torch.stack([inside_q.logsumexp(1), outside_q], 1)
     )
@@ -114,25 +118,31 @@ def triage(
     within the background is found where `background` asks for it.
     """
     own_p, others_p = split_target(teacher, labels, temperature)
+    posterior, total = whole = softmax(others_p)
     if tau >= 1:
         own_q, others_q = split_target(student, labels, temperature)
-        within, mass_q, mass_p = compare(others_q, others_p)
+        within, mass_q = compare(others_q, others_p, whole)
+        mass_p = total
         rest_q = rest_p = torch.full_like(mass_p, EMPTY)
         within_background, size = torch.zeros_like(within), torch.full_like(labels, teacher.shape[1] - 1)
     else:
-        posterior, top, log_sum = softmax(others_p)
-        total = top + log_sum
         wanted = torch.full_like(total, tau)
         if mass == "absolute":
             wanted = (wanted * (1 + (own_p - total).exp())).clamp(max=2)  # tau / (1 - p_y); over 1 is all
         members, size = confusion_set(posterior, wanted, labels)
         own_q, near_q, far_q = three_groups(student, labels, members, temperature)
-        within, mass_q, mass_p = compare(near_q, group(others_p, members))
+        confusion = restricted(whole, members)
+        mass_p = confusion.log_mass
+        within, mass_q = compare(near_q, some(others_p, members), confusion)
         if background:
-            within_background, rest_q, rest_p = compare(far_q, rest(others_p, members))
+            far_p = rest(others_p, members)
+            background_p = softmax(far_p)
+            rest_p = background_p.log_mass
+            within_background, rest_q = compare(far_q, far_p, background_p)
         else:
             within_background, rest_q = None, log_mass(far_q)
             left = -torch.expm1((mass_p - total).clamp(max=0))
+            left = left.masked_fill(size == teacher.shape[1] - 1, 0)
             rest_p = torch.where(left > 0, total + left.log(), EMPTY)
     masses_q, masses_p = [own_q, mass_q, rest_q], [own_p, mass_p, rest_p]
     log_p = functional.log_softmax(torch.stack(masses_p, 1), dim=1)
