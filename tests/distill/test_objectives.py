@@ -241,12 +241,33 @@ def test_equal_non_targets_are_taken_in_the_order_of_their_classes():
 
 
 def test_a_set_is_the_same_found_among_few_and_among_all():
-    """Up to tau 0.2 ten of the 80 classes are sorted, above it all."""
+    """Up to tau 0.2 ten of the 80 classes are sorted, above it as many as a sample of them says."""
     random = np.random.default_rng(0)
     p = random.dirichlet(np.full(80, 0.3))
     for tau in (0.01, 0.2, 0.6, 0.99):
         near, _ = loop_partition(p.tolist(), 7, tau, "renormalised")
         assert chosen(p.tolist(), 7, tau) == sorted(near)
+
+
+def test_a_sample_that_misleads_costs_time_and_no_member():
+    """One of the sampled classes has half of the mass, so that the sample is content with 48 of 800."""
+    p = np.random.default_rng(0).dirichlet(np.full(800, 5.0)) / 2
+    p[32] += 0.5
+    near, _ = loop_partition(p.tolist(), 7, 0.8, "renormalised")
+    assert len(near) > 300
+    assert chosen(p.tolist(), 7, 0.8) == sorted(near)
+
+
+@pytest.mark.parametrize("shift", [-1000, 1000])
+def test_a_group_that_underflows_beside_the_other_is_compared_all_the_same(shift):
+    student, teacher, labels = logits(batch=9, classes=30)
+    rows = [posterior(row, T) for row in teacher.tolist()]
+    for row, (p, label) in enumerate(zip(rows, labels.tolist(), strict=True)):
+        student[row, loop_partition(p, label, 0.9, "renormalised")[0]] += shift
+    student, teacher = student.float(), teacher.float()
+    groups = triage(student, teacher, labels, T, 0.9)
+    found = [(T**2 * values.mean()).item() for values in (groups.tmkd(), groups.within_confusion)]
+    assert found == pytest.approx(loop_trkd(student, teacher, labels, 0.9, "renormalised")[:2], rel=1e-4)
 
 
 def numpy_posterior(z, temperature):

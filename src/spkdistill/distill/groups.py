@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+UNDERFLOW = 1e-20  # a share of a posterior below which some of its members may be 0 in float32
 EMPTY = -1e30  # a log-mass of nothing: finite, as 0 * EMPTY is to be 0; any logit vanishes beside it
+
+
+class Posterior(NamedTuple):
+    """The posterior within a group (batch, classes), and the group's log-mass, float64 (batch,)."""
+
+    values: Tensor
+    log_mass: Tensor
 
 
 def part(logits: Tensor, columns: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -24,23 +32,8 @@ def part(logits: Tensor, columns: Tensor, temperature: float) -> tuple[Tensor, T
     return _Part.apply(logits, columns, temperature)
 
 
-def group(logits: Tensor, members: Tensor) -> Tensor:
-    """The logits (batch, classes) of a group: (batch, k) of its columns, or by a mask with EMPTY elsewhere.
-
-    `members` are int64 columns (batch, k), or a mask of 1 and 0 of the logits' type and shape.
-    """
-    if members.dtype == torch.int64:
-        return logits.gather(1, members)
-    return torch.add(logits, 1 - members, alpha=EMPTY)
-
-
-def some(logits: Tensor, members: Tensor) -> Tensor:
-    """Logits among which those of the group are: (batch, k) of its columns, or by a mask all (batch, classes)."""
-    return logits.gather(1, members) if members.dtype == torch.int64 else logits
-
-
 def rest(logits: Tensor, members: Tensor) -> Tensor:
-    """The logits (batch, classes) with EMPTY in a group."""
+    """The logits (batch, classes) with EMPTY in a group, int64 columns (batch, k) or a mask of 1 and 0."""
     if members.dtype == torch.int64:
         return logits.scatter(1, members, EMPTY)
     return torch.add(logits, members, alpha=EMPTY)
@@ -51,13 +44,25 @@ def log_mass(logits: Tensor) -> Tensor:
     return _LogMass.apply(logits)
 
 
-def compare(student: Tensor, teacher: Tensor, posterior: "Posterior") -> tuple[Tensor, Tensor]:
+def compare(student: Tensor, teacher: Tensor, posterior: Posterior) -> tuple[Tensor, Tensor]:
     """KL(p || q) of the posteriors p, q of the teacher and the student within a group: float64 (batch,).
 
     Logits (batch, classes), and p, the teacher's posterior within the group -> the divergence, and the
     student's log-mass. The divergence of an empty group is 0. Where p is 0 the teacher's logit is not used.
     """
     return _Compare.apply(student, teacher, *posterior)
+
+
+def compare_part(
+    student: Tensor, teacher: Tensor, whole: Posterior, mask: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`compare` within a group that holds the teacher's highest class, and the masses beside it.
+
+    Logits, the teacher's posterior over all classes, and a mask of 1 and 0, (batch, classes) -> the
+    divergence within the group, the student's log-masses of it and of the others, and the teacher's of it,
+    each float64 (batch,).
+    """
+    return _ComparePart.apply(student, teacher, *whole, mask)
 
 
 def divergence(log_p: Tensor, log_q: Tensor, within: Tensor | float = 0.0) -> Tensor:
@@ -70,13 +75,6 @@ def divergence(log_p: Tensor, log_q: Tensor, within: Tensor | float = 0.0) -> Te
     return (log_p.exp() * (log_p - log_q + within)).sum(1)
 
 
-class Posterior(NamedTuple):
-    """The posterior within a group (batch, classes), and the group's log-mass, float64 (batch,)."""
-
-    values: Tensor
-    log_mass: Tensor
-
-
 def softmax(logits: Tensor) -> Posterior:
     """The posterior over the second dimension.
 
@@ -86,17 +84,25 @@ def softmax(logits: Tensor) -> Posterior:
     return Posterior(values, logits.amax(1).double() - values.amax(1).double().log())
 
 
-def restricted(posterior: Posterior, members: Tensor) -> Posterior:
-    """The posterior within a group that holds the highest class, from that over all classes.
-
-    A value below 0 marks a class that is none.
-    """
-    if members.dtype == torch.int64:
-        values = posterior.values.gather(1, members).clamp_(min=0)
-    else:
-        values = posterior.values * members
+def gathered(posterior: Posterior, columns: Tensor) -> Posterior:
+    """The posterior within columns (batch, k) that hold the highest class; below 0 is no class."""
+    values = posterior.values.gather(1, columns).clamp_(min=0)
     share = values.sum(1, keepdim=True)
     return Posterior(values.div_(share), posterior.log_mass + share.squeeze(1).double().log())
+
+
+def halves(logits: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """The posteriors within a group and its complement times a share, that share, and the log-mass, of both.
+
+    From one softmax, unless one of the two underflows beside the other.
+    """
+    values, log_mass = softmax(logits)
+    inside = values * mask
+    found = [(part, part.sum(1).double()) for part in (inside, values.sub_(inside))]
+    if min(share.min() for _, share in found) > UNDERFLOW:
+        return [(part, share, log_mass + share.log()) for part, share in found]
+    apart = softmax(torch.add(logits, 1 - mask, alpha=EMPTY)), softmax(rest(logits, mask))
+    return [(part, torch.ones_like(mass), mass) for part, mass in apart]
 
 
 class _Part(torch.autograd.Function):
@@ -138,7 +144,9 @@ class _Compare(torch.autograd.Function):
     """`compare`: d KL / dz = q - p and d log-mass / dz = q, z the student's logits."""
 
     @staticmethod
-    def forward(ctx: Any, student: Tensor, teacher: Tensor, p: Tensor, mass_p: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, student: Tensor, teacher: Tensor, p: Tensor, mass_p: Tensor
+    ) -> tuple[Tensor, Tensor]:
         q, mass_q = softmax(student)
         ctx.save_for_backward(p, q)
         shift = column(mass_p - mass_q, p)
@@ -151,6 +159,32 @@ class _Compare(torch.autograd.Function):
         p, q = ctx.saved_tensors
         slope = q * column(of_kl + of_mass, q)
         return slope.addcmul_(p, column(-of_kl, p)), None, None, None
+
+
+class _ComparePart(torch.autograd.Function):
+    """`compare_part`; the posteriors are kept as they are in the whole, and a share divides the slopes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, student: Tensor, teacher: Tensor, p: Tensor, mass_p: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        (q, share_q, mass_q), (other, share_other, mass_other) = halves(student, mask)
+        p = p * mask
+        share_p = p.sum(1).double()
+        mass_p = mass_p + share_p.log()
+        ctx.save_for_backward(p, q, other, share_p, share_q, share_other)
+        shift = column(mass_p - mass_q, p)
+        log_ratio = (teacher - student).sub_(shift)
+        rounding = shift.squeeze(1) - (mass_p - mass_q)
+        ctx.mark_non_differentiable(mass_p)
+        return log_ratio.mul_(p).sum(1) / share_p + rounding, mass_q, mass_other, mass_p
+
+    @staticmethod
+    def backward(ctx: Any, of_kl: Tensor, of_mass: Tensor, of_other: Tensor, _: Tensor) -> tuple:
+        p, q, other, share_p, share_q, share_other = ctx.saved_tensors
+        slope = q * column((of_kl + of_mass) / share_q, q)
+        slope.addcmul_(p, column(-of_kl / share_p, p)).addcmul_(other, column(of_other / share_other, p))
+        return slope, None, None, None, None
 
 
 def widen(values: Tensor) -> Tensor:

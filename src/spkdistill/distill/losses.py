@@ -13,15 +13,15 @@ from torch.nn import functional
 
 from spkdistill.distill.groups import (
     EMPTY,
+    Posterior,
     compare,
+    compare_part,
     divergence,
-    group,
+    gathered,
     log_mass,
     part,
     rest,
-    restricted,
     softmax,
-    some,
     widen,
 )
 from spkdistill.distill.partition import confusion_set, highest
@@ -89,11 +89,11 @@ def gkd(
     own_p, others_p = split_target(teacher, labels, temperature)
     posterior = softmax(others_p)
     members = highest(posterior.values, size - 1, labels)
-    own_q, near_q, far_q = three_groups(student, labels, members, temperature)
-    near_p = restricted(posterior, members)
-    within, mass_q = compare(near_q, some(others_p, members), near_p)
-    inside_q, inside_p = torch.stack([own_q, mass_q], 1), torch.stack([own_p, near_p.log_mass], 1)
-    outside_q, outside_p = log_mass(far_q), log_mass(rest(others_p, members))
+    own_q, mass_q, outside_q, within, mass_p = compare_members(
+        student, others_p, posterior, labels, members, temperature
+    )
+    inside_q, inside_p = torch.stack([own_q, mass_q], 1), torch.stack([own_p, mass_p], 1)
+    outside_p = log_mass(rest(others_p, members))
     primary = divergence(
         torch.stack([inside_p.logsumexp(1), outside_p], 1), torch.stack([inside_q.logsumexp(1), outside_q], 1)
     )
@@ -118,7 +118,8 @@ def triage(
     within the background is found where `background` asks for it.
     """
     own_p, others_p = split_target(teacher, labels, temperature)
-    posterior, total = whole = softmax(others_p)
+    whole = softmax(others_p)
+    total = whole.log_mass
     if tau >= 1:
         own_q, others_q = split_target(student, labels, temperature)
         within, mass_q = compare(others_q, others_p, whole)
@@ -129,20 +130,20 @@ def triage(
         wanted = torch.full_like(total, tau)
         if mass == "absolute":
             wanted = (wanted * (1 + (own_p - total).exp())).clamp(max=2)  # tau / (1 - p_y); over 1 is all
-        members, size = confusion_set(posterior, wanted, labels)
-        own_q, near_q, far_q = three_groups(student, labels, members, temperature)
-        confusion = restricted(whole, members)
-        mass_p = confusion.log_mass
-        within, mass_q = compare(near_q, some(others_p, members), confusion)
+        members, size = confusion_set(whole.values, wanted, labels)
+        own_q, mass_q, rest_q, within, mass_p = compare_members(
+            student, others_p, whole, labels, members, temperature
+        )
         if background:
+            _, others_q = split_target(student, labels, temperature)
             far_p = rest(others_p, members)
             background_p = softmax(far_p)
             rest_p = background_p.log_mass
-            within_background, rest_q = compare(far_q, far_p, background_p)
+            within_background, rest_q = compare(rest(others_q, members), far_p, background_p)
         else:
-            within_background, rest_q = None, log_mass(far_q)
+            within_background = None
             left = -torch.expm1((mass_p - total).clamp(max=0))
-            left = left.masked_fill(size == teacher.shape[1] - 1, 0)
+            left = left.masked_fill(size == teacher.shape[1] - 1, 0)  # not what rounding leaves
             rest_p = torch.where(left > 0, total + left.log(), EMPTY)
     masses_q, masses_p = [own_q, mass_q, rest_q], [own_p, mass_p, rest_p]
     log_p = functional.log_softmax(torch.stack(masses_p, 1), dim=1)
@@ -201,19 +202,29 @@ def split_target(logits: Tensor, labels: Tensor, temperature: float) -> tuple[Te
     return own.squeeze(1).double(), others
 
 
-def three_groups(
-    logits: Tensor, labels: Tensor, members: Tensor, temperature: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits over T of the target, float64 (batch,), of the members of F, and of the background.
+def compare_members(
+    student: Tensor,
+    others_p: Tensor,
+    whole_p: Posterior,
+    labels: Tensor,
+    members: Tensor,
+    temperature: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The student's log-masses of target, F and background, KL(p^F || q^F), the teacher's log-mass of F.
 
-    Members are as `confusion_set` gives them: of columns the logits of F are (batch, largest number).
+    From the student's logits, the teacher's over T without the target, their posterior, and members as
+    `confusion_set` gives them: float64 (batch,).
     """
     if members.dtype != torch.int64:
-        own, others = split_target(logits, labels, temperature)
-        return own, group(others, members), rest(others, members)
+        own, others = split_target(student, labels, temperature)
+        within, mass_q, rest_q, mass_p = compare_part(others, others_p, whole_p, members)
+        return own, mass_q, rest_q, within, mass_p
     label = labels.unsqueeze(1)
-    inside, far = part(logits, torch.cat([label, members], 1), temperature)
-    return inside[:, 0].double(), inside[:, 1:].masked_fill(members == label, EMPTY), far
+    inside, far = part(student, torch.cat([label, members], 1), temperature)
+    near = inside[:, 1:].masked_fill(members == label, EMPTY)
+    near_p = gathered(whole_p, members)
+    within, mass_q = compare(near, others_p.gather(1, members), near_p)
+    return inside[:, 0].double(), mass_q, log_mass(far), within, near_p.log_mass
 
 
 def soften(logits: Tensor, temperature: float) -> Tensor:

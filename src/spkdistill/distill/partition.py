@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 MASS_UNITS = 2**52  # of a probability of 1
-FEW = 8  # a set of up to an 8th of the classes is kept as columns
+FEW = 8  # a small set is looked for among an 8th of the classes
+NARROW = 16  # a set of up to a 16th of them is kept as columns
 STRIDE = 16  # every 16th class tells how many have to be sorted
 
 
@@ -37,7 +38,9 @@ def cutoff(others: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     Masses are summed as integers: exact, so whatever the order of summation, the device or the number of
     threads, the same posteriors give the same set. Only as many classes are sorted as it seems to need.
     """
-    for width in (likely_width(others, wanted), others.shape[1] - 1):
+    classes = others.shape[1]
+    small = wanted.max() <= 2 * MASS_UNITS // FEW  # an 8th of the classes has an 8th of the mass at least
+    for width in (max(1, classes // FEW) if small else likely_width(others, wanted), classes - 1):
         rising = largest(others, width)
         masses = (rising * MASS_UNITS).long().cumsum(1)
         if (masses[:, -1] >= wanted).all():
@@ -53,7 +56,7 @@ def likely_width(others: Tensor, wanted: Tensor) -> int:
     rising = largest(sample, sample.shape[1]).clamp(min=0).cumsum(1)
     share = (wanted.double() / MASS_UNITS).to(rising.dtype)
     left_out = torch.searchsorted(rising, (rising[:, -1] * (1 - share)).unsqueeze(1), right=True)
-    needed = sample.shape[1] - int(left_out.min())
+    needed = max(1, sample.shape[1] - int(left_out.min()))
     return min(round(STRIDE * (needed + 2 * needed**0.5)), others.shape[1] - 1)
 
 
@@ -73,7 +76,7 @@ def above(others: Tensor, threshold: Tensor, count: Tensor, labels: Tensor) -> T
     found = at_least(others, threshold)
     if number(found) > int(count.sum()):
         drop_ties(found, others, threshold, count)
-    if int(count.max()) * FEW > others.shape[1]:
+    if int(count.max()) * NARROW > others.shape[1]:
         return as_numbers(found, others.dtype)
     return columns(found, count, labels)
 
