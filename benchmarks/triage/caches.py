@@ -15,7 +15,7 @@ from benchmarks.timing import cpu_seconds, report
 
 from spkdistill.arks import ArkWriter, TopKWriter, VectorWriter, describe
 from spkdistill.config import check_against
-from spkdistill.distill.logits import largest, layout_for, save_head
+from spkdistill.distill.logits import cut_to_largest, layout_for, save_head
 from spkdistill.distill.objectives import Moment, build_objectives
 from spkdistill.distill.targets import TargetReader
 from spkdistill.models.build import build_head
@@ -112,7 +112,7 @@ def make_caches(folder: Path, views: Views, classes: int) -> dict[str, dict[str,
         for start in range(0, VIEWS, 64):
             rows = slice(start, start + 64)
             logits = head.plain(embeddings[rows])
-            kept = largest(logits, target[rows], layout)
+            kept = cut_to_largest(logits, target[rows], layout)
             for row, key in enumerate(views.ids[rows]):
                 dense.write(key, logits[row].numpy())
                 two_byte.write(key, logits[row].numpy())

@@ -54,6 +54,7 @@ def resolve(config: Mapping[str, Any], schema: str | Path) -> dict[str, Any]:
     check_objectives(config)
     give_margins(config)
     check_logits(config)
+    check_sizes(config)
     check_model_names(config)
     check_foreign(config)
     return config
@@ -333,12 +334,13 @@ def check_sum(objectives: list[dict[str, Any]], where: str) -> None:
 
 
 def check_logits(config: dict[str, Any]) -> None:
-    """Raise a ConfigError for students whose objective needs every logit, where the cache has the largest."""
+    """Raise a ConfigError for students whose objective needs more logits than the largest that are cached."""
     from spkdistill.distill.parts import on_logits
 
     for name, student in config["students"].items():
         teacher = student["teacher"]
-        if config["teachers"][teacher].get("logits", {}).get("form") != "topk":
+        cache = config["teachers"][teacher].get("logits", {})
+        if cache.get("form") != "topk":
             continue
         for one in on_logits(student["distil"]):
             if one["objective"] == "dist" or one.get("standardise"):
@@ -346,6 +348,11 @@ def check_logits(config: dict[str, Any]) -> None:
                 raise ConfigError(
                     f"students.{name}: {what} needs every logit, but teachers.{teacher}.logits.form is topk; "
                     "say factored or dense"
+                )
+            if one["objective"] == "gkd" and one["size"] - 1 > cache["k"]:
+                raise ConfigError(
+                    f"students.{name}: size: {one['size']} needs the {one['size'] - 1} largest others, but "
+                    f"teachers.{teacher}.logits.k is {cache['k']}; raise k, or say factored or dense"
                 )
 
 
@@ -365,9 +372,8 @@ def margin_given(config: dict[str, Any], name: str, objective: dict[str, Any]) -
     if objective.get("kd_logits") != "margin":
         return objective
     student = config["students"][name]
-    head = config["teachers"][student["teacher"]].get(
-        "head"
-    )  # a file has none, nor logits: see check_foreign
+    # a file has no head, nor logits: see check_foreign
+    head = config["teachers"][student["teacher"]].get("head")
     for whose, one in (("the student", student["head"]), (f"the teacher {student['teacher']}", head)):
         if one is not None and one["kind"] != "aam":
             raise ConfigError(
@@ -408,6 +414,18 @@ def check_values(config: dict[str, Any]) -> None:
                     f"sets.{name}.speeds: {speed}, but copies have other speeds than 1, "
                     "with two decimals at most"
                 )
+
+
+def check_sizes(config: dict[str, Any]) -> None:
+    """Raise a ConfigError for networks whose sizes do not fit together, or not their features."""
+    from spkdistill.features.settings import configured, feature_dim
+    from spkdistill.models.sizes import misfit
+
+    dims = {name: feature_dim(configured(settings)) for name, settings in config["features"].items()}
+    for section in ("teachers", "students"):
+        for name, network in config[section].items():
+            if "model" in network and (fault := misfit(network["model"], dims[network["features"]])):
+                raise ConfigError(f"{section}.{name}.model.{fault}")
 
 
 def check_frames(config: dict[str, Any]) -> None:

@@ -245,6 +245,68 @@ def test_objectives_that_need_every_logit_are_refused_where_the_largest_are_cach
     )
 
 
+@pytest.mark.parametrize(("size", "refused"), [(21, False), (22, True)])
+def test_a_group_of_more_than_the_largest_that_are_cached_is_refused(config, size, refused):
+    config["objectives"]["kd"] = {"objective": "gkd", "size": size}
+    config["teachers"]["xvector"]["logits"] = {"form": "topk", "k": 20}
+    if not refused:
+        resolve(config, SCHEMA)
+        return
+    said = r"students\..*-kd: size: 22 needs the 21 largest others, but .*\.logits\.k is 20; raise k.*"
+    with pytest.raises(ConfigError) as caught:
+        resolve(config, SCHEMA)
+    assert re.fullmatch(said, str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"arch": "redimnet"}, "strides: their product does not divide the 30 features; .* multiple of 8 "),
+        ({"arch": "redimnet", "strides": [1, 2]}, "strides, blocks, .*: expected .*, found 2, 6, 6, 6; give"),
+        (
+            {"arch": "redimnet", "strides": [1] * 6, "channels": 24, "group": 5},
+            "reductions: 8 leaves 90 units",
+        ),
+        (
+            {"arch": "redimnet", "strides": [1] * 6, "reductions": [0] * 6, "group": 5},
+            "group: 5 does not divide 16 channels",
+        ),
+        (
+            {"arch": "ecapa", "channels": 100},
+            "channels: 100 is no multiple of model.scale 8; the next is 104",
+        ),
+        ({"arch": "res2net", "channels": 33}, "channels: 33 is no multiple of model.scale 2; the next is 34"),
+        (
+            {"arch": "conformer", "heads": 3},
+            "channels: 256 is no multiple of twice model.heads 3; the next is 258",
+        ),
+        ({"arch": "conformer", "kernel": 4}, "kernel: expected an odd number of frames, found 4; say 5"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_found_before_any_job(config, model, said):
+    config["students"]["fc8"]["model"] = model
+    with pytest.raises(ConfigError) as caught:
+        resolve(config, SCHEMA)
+    assert re.match(rf"students\.fc8-\w+\.model\.{said}", str(caught.value))
+    assert "\n" not in str(caught.value)
+
+
+def test_sizes_are_those_of_the_features_of_the_model_and_of_what_an_experiment_varies(config):
+    config["features"]["wide"] = {"kind": "fbank", "num_mel_bins": 72, "use_energy": False}
+    config["teachers"]["xvector"] |= {"features": "wide", "model": {"arch": "redimnet"}}
+    config["students"]["fc8"]["model"] = {"arch": "ecapa"}
+    config["experiments"] = {"sizes": {"students": ["fc8"], "vary": {"channels": [512]}}}
+    resolve(copy.deepcopy(config), SCHEMA)
+    config["experiments"]["sizes"]["vary"]["channels"].append(500)
+    with pytest.raises(
+        ConfigError, match=r"students\.fc8.*\.model\.channels: 500 is no multiple of model.scale"
+    ):
+        resolve(config, SCHEMA)
+    config["features"]["wide"]["use_energy"] = True
+    with pytest.raises(ConfigError, match=r"teachers\.xvector\.model\.strides: .* the 73 features"):
+        resolve(config, SCHEMA)
+
+
 def test_every_key_of_the_schema_is_described():
     """A key is explained where it stands; sections of named entries explain themselves by their keys."""
 

@@ -414,8 +414,12 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize("classes", [5, 40])
-@pytest.mark.parametrize("name", LOSSES)
+OF_COLUMNS = "gkd primary", "gkd inner", "tmkd", "cfkd", "bgkd", "tckd of groups", "nckd of groups"
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"), [*((name, 5) for name in LOSSES), *((name, 40) for name in OF_COLUMNS)]
+)
 def test_gradients_agree_with_finite_differences(name, classes):
     """Of 5 classes the confusion set is a mask, of 40 it is columns where it is small."""
     student, teacher, labels = logits(batch=3, classes=classes)
@@ -482,6 +486,15 @@ def test_objectives_weigh_their_terms_and_warm_up():
         ({**TRKD, "mass": "relative"}, r"distil\.mass"),
         ({**KD, "kd_logits": "angular"}, r"distil\.kd_logits: expected plain or margin"),
         ({**TRKD, "tau": {"start": 1}}, r"distil\.tau\.end: this setting is missing"),
+        ({**KD, "kd_logits": "margin"}, r"distil\.kd_logits: margin needs the teacher's aam head"),
+        (
+            {**KD, "kd_logits": "margin", "teacher_head": {"kind": "softmax", "hidden": 5}},
+            r"distil\.kd_logits: margin needs the teacher's aam head",
+        ),
+        (
+            {**KD, "kd_logits": "margin", "teacher_head": {"kind": "aam", "scale": 32}},
+            r"distil\.teacher_head\.margin: this setting is missing",
+        ),
     ],
 )
 def test_wrong_settings_are_named(distil, message):

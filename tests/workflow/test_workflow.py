@@ -53,6 +53,19 @@ def test_a_part_that_one_more_student_learns_is_dumped_alone(copied):
     assert not planned.keys() & {"teacher", "aggregators", "dump"}
 
 
+@pytest.mark.parametrize(("form", "jobs"), [("factored", {"head": 1}), ("topk", {"dump_part": 2})])
+def test_another_form_of_the_logits_dumps_no_embedding_anew(copied, form, jobs):
+    config = copied.config()
+    config["teachers"]["xvector"]["logits"] = {"form": form}
+    copied.write_config(config)
+    planned = copied.planned()
+    assert {rule: planned.get(rule) for rule in jobs} == jobs
+    assert (
+        not planned.keys() & {"teacher", "aggregators", "dump", "analyse", "dump_part", "head"} - jobs.keys()
+    )
+    assert planned["student"] == 1  # that learns from them
+
+
 def test_a_teacher_dumps_what_is_listed_and_learnt_and_trains_aggregators_only_for_these(finished, tmp_path):
     other = type(finished)(tmp_path)
     config = finished.config()

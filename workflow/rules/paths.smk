@@ -243,25 +243,24 @@ def cached_parts(teacher, unit):
     return list(dict.fromkeys([*listed, *(part for name in learners for part in targets_of(name))]))
 
 
-def with_all_parts(*forms):
-    """The teachers whose `targets` list all PARTS, which one job dumps, and whose logits have one of the forms."""
-    teachers = config["teachers"].items()
+def with_every_embedding():
+    """The teachers whose `targets` list all EMBEDDINGS, which one job dumps."""
     return [
-        name for name, teacher in teachers if set(PARTS) <= set(teacher["targets"]) and form_of(name) in forms
+        name for name, teacher in config["teachers"].items() if set(EMBEDDINGS) <= set(teacher["targets"])
     ]
 
 
-def with_head(unit):
-    """The teachers with factored logits among the parts in a folder of their cache."""
+def with_head():
+    """The teachers with factored logits in their cache."""
     return [
         name
         for name in config["teachers"]
-        if form_of(name) == "factored" and "logits" in cached_parts(name, unit)
+        if form_of(name) == "factored" and "logits" in cached_parts(name, "")
     ]
 
 
 def top_options(w):
-    """How much is kept of logits that are dumped by themselves: k, and the temperatures of all who learn them."""
+    """How much is kept of logits: k, and the temperatures of all who learn them."""
     if form_of(w.teacher) != "topk" or w.get("part") != "logits":
         return ""
     settings, students = config["teachers"][w.teacher]["logits"], config["students"].values()
@@ -287,7 +286,7 @@ def with_aggregators():
 
 def aggregator_files(w):
     """The aggregators that dumping needs, if it needs them."""
-    parts = {part_of(w.part)} if w.get("part") else PARTS
+    parts = {part_of(w.part)} if w.get("part") else EMBEDDINGS
     names = ["aggregators.safetensors", "aggregators.json"] if set(AGGREGATED) & set(parts) else []
     return [model_file(w.teacher, name) for name in names]
 

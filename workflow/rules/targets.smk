@@ -1,7 +1,8 @@
 """The cache: a teacher's embeddings and logits for every view, dumped once."""
 
 
-# All parts at once, where a teacher's `targets` list all that have a name.
+# All embeddings at once, where a teacher's `targets` list all that have a name. Logits are not among them: in another
+# form, or at other temperatures, they make no embedding anew.
 rule dump:
     input:
         model=lambda w: network_file(w.teacher),
@@ -13,17 +14,17 @@ rule dump:
     output:
         arks=expand(
             "results/{run}/targets/{teacher}/{set}/{part}.{job}.ark",
-            part=PARTS,
+            part=EMBEDDINGS,
             allow_missing=True,
         ),
         scps=expand(
             "results/{run}/targets/{teacher}/{set}/{part}.{job}.scp",
-            part=PARTS,
+            part=EMBEDDINGS,
             allow_missing=True,
         ),
         rounding=expand(
             "results/{run}/targets/{teacher}/{set}/{part}.{job}.json",
-            part=PARTS,
+            part=EMBEDDINGS,
             allow_missing=True,
         ),
     log:
@@ -31,7 +32,7 @@ rule dump:
     benchmark:
         "results/{run}/benchmarks/dump/{teacher}.{set}.{job}.tsv"
     wildcard_constraints:
-        teacher=named(with_all_parts("dense")),
+        teacher=named(with_every_embedding()),
     conda:
         "../../envs/spkdistill.yaml"
     params:
@@ -51,28 +52,6 @@ rule dump:
         " {params.top} {params.trust} --job {wildcards.job} --jobs {params.jobs} --parts {params.parts} > {log} 2>&1"
 
 
-# Where the logits are not dense, they are not among them: other temperatures make no embedding anew.
-use rule dump as dump_embeddings with:
-    output:
-        arks=expand(
-            "results/{run}/targets/{teacher}/{set}/{part}.{job}.ark",
-            part=EMBEDDINGS,
-            allow_missing=True,
-        ),
-        scps=expand(
-            "results/{run}/targets/{teacher}/{set}/{part}.{job}.scp",
-            part=EMBEDDINGS,
-            allow_missing=True,
-        ),
-        rounding=expand(
-            "results/{run}/targets/{teacher}/{set}/{part}.{job}.json",
-            part=EMBEDDINGS,
-            allow_missing=True,
-        ),
-    wildcard_constraints:
-        teacher=named(with_all_parts("topk", "factored")),
-
-
 # Any other part by itself: what one more student learns makes no part anew that others have learnt from.
 use rule dump as dump_part with:
     output:
@@ -89,7 +68,7 @@ use rule dump as dump_part with:
         "Dumping {wildcards.unit}{wildcards.part} of {wildcards.teacher} for {wildcards.set}, shard {wildcards.job}"
 
 
-ruleorder: dump > dump_embeddings > dump_part
+ruleorder: dump > dump_part
 
 
 # The factored form of the logits: with the embeddings it makes them, and its manifest says how closely.
@@ -100,27 +79,26 @@ rule head:
         views="results/{run}/views/{set}/views.tsv",
         features=lambda w: voiced(config["teachers"][w.teacher]["features"], w.set),
         arks=lambda w: voiced_arks(config["teachers"][w.teacher]["features"], w.set),
-        embeddings="results/{run}/targets/{teacher}/{set}/{unit}xvector.scp",
-        embedding_arks=shards("results/{run}/targets/{teacher}/{set}/{unit}xvector.{job}.ark"),
+        embeddings="results/{run}/targets/{teacher}/{set}/xvector.scp",
+        embedding_arks=shards("results/{run}/targets/{teacher}/{set}/xvector.{job}.ark"),
     output:
-        head="results/{run}/targets/{teacher}/{set}/{unit}head.safetensors",
-        manifest="results/{run}/targets/{teacher}/{set}/{unit}head.json",
+        head="results/{run}/targets/{teacher}/{set}/head.safetensors",
+        manifest="results/{run}/targets/{teacher}/{set}/head.json",
     log:
-        "results/{run}/logs/head/{unit}{teacher}.{set}.log",
+        "results/{run}/logs/head/{teacher}.{set}.log",
     benchmark:
-        "results/{run}/benchmarks/head/{unit}{teacher}.{set}.tsv"
+        "results/{run}/benchmarks/head/{teacher}.{set}.tsv"
     wildcard_constraints:
         teacher=named(TRAINED),
     conda:
         "../../envs/spkdistill.yaml"
     params:
-        targets_of=unit_option,
         code=stage_code("head"),
     message:
         "Keeping the head of {wildcards.teacher} beside its embeddings for {wildcards.set}"
     shell:
         "spkdistill head --model {input.model} --config {input.config} --views {input.views}"
-        " --features {input.features} --targets-of {params.targets_of} --embeddings {input.embeddings}"
+        " --features {input.features} --embeddings {input.embeddings}"
         " --threads {threads} --head {output.head} --manifest {output.manifest} > {log} 2>&1"
 
 
@@ -161,6 +139,6 @@ rule targets:
             for teacher in config["teachers"]
             for unit in UNITS
         ],
-        [artifacts(rules.head, teacher=with_head(unit), set="train", unit=unit) for unit in UNITS],
+        artifacts(rules.head, teacher=with_head(), set="train"),
     message:
         "The targets are there"

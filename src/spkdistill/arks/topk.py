@@ -20,7 +20,8 @@ from spkdistill.errors import DataError
 from spkdistill.files import read_json, write_json
 
 MOST_CLASSES = 2**24
-LARGEST = 2.0**60  # of the numbers in a shard's JSON
+LARGEST_NUMBER = 2.0**60  # in a shard's JSON
+ROUNDING = 1e-6  # of a float32
 KEYS = {"form", "classes", "k", "temperatures", "entries", "left_sums", "left_largest"}
 
 
@@ -35,6 +36,11 @@ class Layout(NamedTuple):
     def left(self) -> int:
         """How many classes are not kept."""
         return self.classes - 1 - self.k
+
+    @property
+    def columns(self) -> int:
+        """The width of a matrix."""
+        return self.k + 2 + len(self.temperatures)
 
     @property
     def kept(self) -> slice:
@@ -55,12 +61,19 @@ def layout_of(matrix: np.ndarray) -> Layout | None:
     return layout if is_laid_out(matrix[np.newaxis], layout).all() else None
 
 
+@np.errstate(invalid="ignore")  # of what is not finite, and so refused
 def is_laid_out(matrices: np.ndarray, layout: Layout) -> np.ndarray:
     """Which of the matrices (views, 2, columns) are as `layout` says: bool (views,)."""
+    if matrices.shape[1:] != (2, layout.columns):
+        return np.zeros(len(matrices), bool)
     expected = np.array([layout.classes, *layout.temperatures], np.float32)
     same = (matrices[:, 0, [0, *range(layout.k + 2, matrices.shape[2])]] == expected).all(1)
     same &= (matrices[:, 1, 0] == layout.k) & np.isfinite(matrices).all((1, 2))
     same &= min(layout.temperatures, default=1) > 0
+    if layout.left:  # their mean power is not above the least that is kept
+        least = matrices[:, 1, 2 : layout.k + 2].min(1, keepdims=True)
+        slack = ROUNDING * (np.abs(least) + expected[1:])
+        same &= (matrices[:, 1, layout.k + 2 :] <= least + slack).all(1)
     classes = np.sort(matrices[:, 0, layout.kept], axis=1)
     whole = (classes % 1 == 0).all(1) & (classes[:, 0] >= 0) & (classes[:, -1] < layout.classes)
     return same & whole & (np.diff(classes, axis=1) > 0).all(1)
@@ -133,6 +146,6 @@ def read_losses(path: str | Path) -> dict[str, Any]:
     lists = [found[key] for key in ("temperatures", "left_sums", "left_largest")]
     sound = all(isinstance(one, list) and len(one) == len(lists[0]) for one in lists)
     numbers = [found[key] for key in ("classes", "k", "entries")] + list(chain(*lists) if sound else [])
-    if not sound or not all(isinstance(n, int | float) and 0 <= n < LARGEST for n in numbers):
+    if not sound or not all(isinstance(n, int | float) and 0 <= n < LARGEST_NUMBER for n in numbers):
         raise DataError(f"{path}: no numbers that can be; run the shard again")
     return found

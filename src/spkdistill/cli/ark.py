@@ -210,7 +210,7 @@ def print_factored(head: str, keys: list[str]) -> None:
     from spkdistill.arks import encode_text
     from spkdistill.distill.logits import open_logits
 
-    embeddings = Path(head).with_name(str(head_manifest(head)["embeddings"]))
+    embeddings = Path(head).with_name(head_manifest(head)["embeddings"])
     for key, logits in zip(keys, open_logits(embeddings, head, None, "cpu")(keys).numpy(), strict=True):
         sys.stdout.write(f"{key} {encode_text(logits).decode()}")
 
@@ -222,7 +222,8 @@ def head_manifest(head: str) -> dict[str, Any]:
     path = Path(head).with_suffix(".json")
     found = read_json(path)
     contents = found.get("contents") if isinstance(found, dict) else None
-    if not isinstance(contents, dict) or "embeddings" not in contents:
+    name = contents.get("embeddings") if isinstance(contents, dict) else None
+    if not isinstance(name, str) or name in ("", "..") or name != Path(name).name or not name.isprintable():
         raise DataError(f"{path}: not the manifest of a teacher's head; make both again")
     return contents
 

@@ -17,6 +17,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     add_inputs(parser)
     parser.add_argument(
+        "--targets-of",
+        required=True,
+        choices=["view", "utterance"],
+        help="an answer for each view, or one for all voiced frames of each utterance that has views",
+    )
+    parser.add_argument(
         "--aggregators", metavar="SAFETENSORS", help="its aggregators, for sp_aggr and lde_aggr"
     )
     parser.add_argument("--aggregators-config", metavar="JSON", help="their config")
@@ -82,12 +88,6 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, metavar="JSON", help="its config.json")
     parser.add_argument("--views", required=True, metavar="TSV")
     parser.add_argument("--features", required=True, metavar="SCP", help="voiced features of all utterances")
-    parser.add_argument(
-        "--targets-of",
-        required=True,
-        choices=["view", "utterance"],
-        help="an answer for each view, or one for all voiced frames of each utterance that has views",
-    )
     parser.add_argument("--threads", default=1, type=at_least(1), help="1, since shards run side by side")
 
 
@@ -103,6 +103,10 @@ def dump(options: argparse.Namespace) -> None:
     """Targets of a shard of the views."""
     from spkdistill.distill.targets import PartFiles, TeacherFiles, Top, dump_shard
 
+    if options.temperatures and not options.top:
+        raise ConfigError("--temperatures are those of --top, which is missing; give both")
+    if options.top and options.targets_of != "view":
+        raise ConfigError("--top is of the logits of views; say --targets-of view")
     dump_shard(
         TeacherFiles(options.model, options.config, options.aggregators, options.aggregators_config),
         options.views,
@@ -126,7 +130,6 @@ def head(options: argparse.Namespace) -> None:
         TeacherFiles(options.model, options.config, None, None),
         options.views,
         options.features,
-        options.targets_of,
         options.embeddings,
         options.head,
         options.manifest,

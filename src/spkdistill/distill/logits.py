@@ -19,11 +19,10 @@ from torch import Tensor, nn
 
 from spkdistill.arks import ArkReader, Layout, is_laid_out, layout_of
 from spkdistill.errors import ConfigError, DataError
-from spkdistill.models.build import LARGEST as MOST_CLASSES
-from spkdistill.models.build import build_head
+from spkdistill.models.build import WIDEST, build_head
 from spkdistill.models.store import blaming, read_weights, write_weights
 
-LARGEST = 1e15  # value of a target; squares of larger ones do not fit into float32
+LARGEST_TARGET = 1e15  # squares of larger ones do not fit into float32
 
 
 class Dense:
@@ -114,12 +113,17 @@ def opened(scp: str | Path) -> ArkReader:
 
 
 def finite(reader: ArkReader, keys: Sequence[str], rows: int = 1) -> np.ndarray:
-    """What `reader.gather` gives; DataError names a key without target, with a NaN or beyond LARGEST."""
+    """What `reader.gather` gives; DataError names a key whose target is missing, misshapen, NaN or huge."""
     missing = next((key for key in keys if key not in reader), None)
     if missing is not None:
         raise DataError(f"{reader.scp_path}:{missing}: no target here; dump the targets again")
+    expected = reader.shape(next(iter(reader)))
+    for key in keys[:1]:  # `gather` compares the others with it
+        if reader.shape(key) != expected:
+            found = f"expected the shape {expected} of the first entry, found {reader.shape(key)}"
+            raise DataError(f"{reader.scp_path}:{key}: {found}; dump the targets again")
     vectors = reader.gather(keys, rows)
-    good = (vectors.max(1, initial=0) < LARGEST) & (vectors.min(1, initial=0) > -LARGEST)
+    good = (vectors.max(1, initial=0) < LARGEST_TARGET) & (vectors.min(1, initial=0) > -LARGEST_TARGET)
     if not good.all():
         where = f"{reader.scp_path}:{keys[int(good.argmin())]}"
         raise DataError(f"{where}: not finite, or huge: damaged; dump the targets again")
@@ -127,7 +131,7 @@ def finite(reader: ArkReader, keys: Sequence[str], rows: int = 1) -> np.ndarray:
 
 
 def size(reader: ArkReader) -> int:
-    """The size of a part's vectors; each is checked against the others when read."""
+    """The size of a part's vectors; each is checked against the first when read."""
     return int(np.prod(reader.shape(reader.keys()[0])))
 
 
@@ -136,7 +140,7 @@ def layout_for(classes: int, k: int, temperatures: Sequence[float]) -> Layout:
     return Layout(classes, min(k, classes - 1), tuple(np.float32(sorted(temperatures)).tolist()))
 
 
-def largest(logits: Tensor, target: Tensor, layout: Layout) -> Tensor:
+def cut_to_largest(logits: Tensor, target: Tensor, layout: Layout) -> Tensor:
     """What topk keeps of logits (batch, classes) with targets (batch,): float32 (batch, 2, columns)."""
     others = logits.scatter(1, target[:, None], -torch.inf)
     values, classes = others.topk(layout.k)
@@ -179,6 +183,6 @@ def read_head_settings(path: str | Path) -> tuple[dict[str, Any], int]:
         raise DataError(f"{path}: no such file") from None
     except (SafetensorError, OSError, LookupError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not the head of a teacher ({error}); make it again") from None
-    if not 1 <= classes <= MOST_CLASSES:
+    if not 1 <= classes <= WIDEST:
         raise DataError(f"{path}: {classes} classes cannot be; make it again")
     return settings, classes

@@ -22,6 +22,7 @@ from spkdistill.distill.losses import (
 )
 from spkdistill.distill.partition import largest
 from spkdistill.errors import ConfigError
+from spkdistill.models.heads import AamSettings
 from spkdistill.settings import build
 
 Terms = dict[str, Tensor]
@@ -46,7 +47,7 @@ class LogitObjective:
     classification_weight: float
     warmup_epochs: float  # W of min(epoch / W, 1), the loss's weight; 0 is no warm-up
     kd_logits: str  # "plain", or "margin": those of both networks have the margin on the label
-    teacher_head: dict | None  # scale and margin of the teacher's head, where kd_logits is "margin"
+    teacher_head: AamSettings | None  # no choice of its own: the teacher's, for kd_logits "margin"; else None
 
     def __call__(self, student: Tensor, teacher: Tensor, labels: Tensor, moment: Moment) -> Result:
         """The loss, warmed up as in DKD's reference implementation, and its terms for the log."""
@@ -154,8 +155,8 @@ class Trkd(LogitObjective):
             terms["bgkd"] = groups.within_background
         scale = self.temperature**2 if self.t_squared else 1.0
         terms = {name: scale * values.mean() for name, values in terms.items()}
-        weights = (self.lambda_m, self.lambda_f, self.lambda_b)
-        loss = sum(weight * term for weight, term in zip(weights, terms.values(), strict=False))
+        weights = {self.mass_term: self.lambda_m, self.class_term: self.lambda_f, "bgkd": self.lambda_b}
+        loss = sum(weights[name] * term for name, term in terms.items())
         p_target, p_confusion, p_background = groups.log_p.exp().mean(0)
         if self.kept is not None:
             terms["p_truncated"] = truncated(groups, teacher, labels, self.temperature, self.kept).mean()
@@ -275,13 +276,25 @@ def build_objective(distil: Mapping[str, Any], where: str) -> Objective:
         raise ConfigError(f"{where}.objective: {name!r} is unknown; known are none, sum, {known}")
     kind = OBJECTIVES[name]
     if issubclass(kind, LogitObjective):
-        distil = {"teacher_head": None, **distil}
+        distil = {**distil, "teacher_head": teacher_margin(distil, where)}
     if kind is Trkd:
         distil = {"kept": None, **distil, "tau": tau_settings(distil.get("tau", {}))}
     for key, known in CHOICES.items():
         if key in kind.__dataclass_fields__ and distil.get(key) not in known:
             raise ConfigError(f"{where}.{key}: expected {' or '.join(known)}, found {distil.get(key)!r}")
     return build(kind, distil, where)
+
+
+def teacher_margin(distil: Mapping[str, Any], where: str) -> dict[str, Any] | None:
+    """Scale and margin of the teacher's head, where logits have its margin; ConfigError without them."""
+    if distil.get("kd_logits") != "margin":
+        return None
+    head = distil.get("teacher_head")
+    if not isinstance(head, Mapping) or head.get("kind") != "aam":
+        raise ConfigError(
+            f"{where}.kd_logits: margin needs the teacher's aam head in teacher_head, not {head!r}"
+        )
+    return {key: value for key, value in head.items() if key != "kind"}
 
 
 def warmup(moment: Moment, epochs: float) -> float:

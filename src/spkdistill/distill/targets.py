@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from spkdistill.arks import ArkReader, Layout, TopKWriter, VectorWriter, describe
 from spkdistill.distill.logits import (
     Factored,
+    cut_to_largest,
     finite,
-    largest,
     layout_for,
     open_logits,
     opened,
@@ -86,7 +86,8 @@ def dump_shard(
 
     `targets_of` is "view" or "utterance", `storage` one of arks.STORAGES. A shard has the same bytes however
     many there are: views go through the network in batches that are those of the full list, utterances alone.
-    `trust` lets the program in a TorchScript file run. With `top` logits are cut to the largest, in float32.
+    `trust` lets the program in a TorchScript file run. With `top` logits, which must then be of views, are
+    cut to the largest, in float32.
     """
     device = prepare(threads)
     teacher = load_teacher(files, list(outputs), device, trust)
@@ -94,7 +95,7 @@ def dump_shard(
     reader = ViewReader(views, features_scp)
     check_views(views, views_path, reader, teacher.model)
     layout = layout_for(len(teacher.speakers), *top) if top else None
-    classes = classes_of(teacher, views, views_path, targets_of) if top else {}
+    classes = classes_of(teacher, views, views_path) if top else {}
     batches = shard(all_batches(views, targets_of), job, jobs)
     inputs = batches_of(batches, reader, teacher.model, targets_of)
     with ExitStack() as stack:
@@ -107,7 +108,7 @@ def dump_shard(
             found = answers(teacher, torch.from_numpy(features).to(device), list(outputs))
             if layout and "logits" in found:
                 target = torch.tensor([classes[key] for key in keys], device=device)
-                found["logits"] = largest(found["logits"], target, layout)
+                found["logits"] = cut_to_largest(found["logits"], target, layout)
             for part, vectors in found.items():
                 for key, vector in zip(keys, vectors.cpu().numpy(), strict=True):
                     writers[part].write(key, vector)
@@ -117,15 +118,14 @@ def factor(
     files: TeacherFiles,
     views_path: str | Path,
     features_scp: str | Path,
-    targets_of: str,
     embeddings: str | Path,
     head: str | Path,
     manifest: str | Path,
     threads: int,
 ) -> None:
-    """Write a teacher's head, which with the cached `embeddings` (scp) is a cache of its logits.
+    """Write a teacher's head, which with the cached `embeddings` (scp) of views is a cache of its logits.
 
-    The manifest says how far these are from the teacher's own, in COMPARED batches of views or utterances.
+    The manifest says how far these are from the teacher's own, in COMPARED batches.
     """
     device = prepare(threads)
     teacher = load_teacher(files, ["logits"], device, trust=False)
@@ -134,10 +134,10 @@ def factor(
     check_views(views, views_path, reader, teacher.model)
     save_head(head, teacher.head, read_network_config(files.config)[1].head, len(teacher.speakers))
     logits = Factored(opened(embeddings), head, device)
-    batches = all_batches(views, targets_of)
+    batches = all_batches(views, "view")
     batches = batches[:: max(len(batches) // COMPARED, 1)]
     differences = []
-    for keys, features in batches_of(batches, reader, teacher.model, targets_of):
+    for keys, features in batches_of(batches, reader, teacher.model, "view"):
         dense = answers(teacher, torch.from_numpy(features).to(device), ["logits"])["logits"]
         differences += (logits(keys) - dense).abs().amax(1).tolist()
     contents = {
@@ -158,12 +158,11 @@ def writer_of(part: str, files: PartFiles, storage: str, layout: Layout | None) 
     return TopKWriter(*files, layout) if layout and part == "logits" else VectorWriter(*files, storage)
 
 
-def classes_of(teacher: Teacher, views: Views, path: str | Path, targets_of: str) -> dict[str, int]:
-    """The class of each view, or of each utterance: its speaker's place in the teacher's head."""
+def classes_of(teacher: Teacher, views: Views, path: str | Path) -> dict[str, int]:
+    """The class of each view: its speaker's place in the teacher's head."""
     places = {speaker: place for place, speaker in enumerate(teacher.speakers)}
-    keys = views.ids if targets_of == "view" else views.utterances
     try:
-        return {key: places[speaker] for key, speaker in zip(keys, views.speakers, strict=True)}
+        return {view: places[speaker] for view, speaker in zip(views.ids, views.speakers, strict=True)}
     except KeyError as error:
         raise DataError(f"{path}: the teacher was not trained on the speaker {error.args[0]}") from None
 

@@ -19,6 +19,7 @@ from spkdistill.models.redimnet import Redimnet, RedimnetSettings
 from spkdistill.models.res2net import Res2net, Res2netSettings
 from spkdistill.models.resnet import Resnet, ResnetSettings
 from spkdistill.models.samresnet import Samresnet, SamresnetSettings
+from spkdistill.models.sizes import misfit
 from spkdistill.models.xvector import Xvector, XvectorSettings
 from spkdistill.settings import build
 
@@ -37,7 +38,7 @@ ARCHITECTURES = {
     "fc8": (Fc8, Fc8Settings),
 }
 HEADS = {"softmax": (SoftmaxHead, SoftmaxSettings), "aam": (AamHead, AamSettings)}
-LARGEST = 2**24  # width; more is a mistake, and torch cannot count its parameters
+WIDEST = 2**24  # size of a layer; more is a mistake, and torch cannot count its parameters
 DEEPEST = 200  # modules, each of which takes time to build
 COUNTS = ("layers", "blocks", "scale")  # settings that are numbers of modules
 OPTIONAL = ("reductions",)  # settings where 0 stands for none
@@ -48,6 +49,8 @@ Settings = TypeVar("Settings")
 def build_model(settings: Mapping[str, Any], feature_dim: int) -> nn.Module:
     """The network of a config's `model:` mapping: `arch` and the settings of that architecture."""
     module, options = chosen(ARCHITECTURES, settings, "arch", "model")
+    if fault := misfit(settings, feature_dim):
+        raise ConfigError(f"model.{fault}")
     try:
         return module(options, feature_dim)
     except RuntimeError as error:  # of more numbers than memory, or a 64-bit integer, holds
@@ -72,11 +75,11 @@ def chosen(table: dict, settings: Mapping[str, Any], key: str, where: str) -> tu
 
 
 def build_sizes(kind: type[Settings], mapping: Mapping[str, Any], where: str) -> Settings:
-    """As `build`, for settings whose integers are all sizes, from 1 to LARGEST or (in all) DEEPEST."""
+    """As `build`, for settings whose integers are all sizes, from 1 to WIDEST or (in all) DEEPEST."""
     settings = build(kind, mapping, where)
     for field in fields(settings):
         value = getattr(settings, field.name)
-        most = DEEPEST if field.name in COUNTS else LARGEST
+        most = DEEPEST if field.name in COUNTS else WIDEST
         least = 0 if field.name in OPTIONAL else 1
         sizes = value if isinstance(value, tuple) else (value,)
         for size in sizes:

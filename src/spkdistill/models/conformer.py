@@ -39,7 +39,7 @@ class Conformer(nn.Module):
 
     def __init__(self, settings: ConformerSettings, feature_dim: int) -> None:
         super().__init__()
-        check(settings, feature_dim)
+        check(settings)
         channels, joined = settings.channels, settings.channels * settings.blocks
         self.feature_dim, self.embedding_dim = feature_dim, settings.embedding
         self.layer_dims = [channels] * (settings.blocks + 1) + [joined]
@@ -194,19 +194,9 @@ def shifted(scores: Tensor) -> Tensor:
     return padded.unflatten(2, (frames, 2 * frames - 1))[:, :, :, :frames]
 
 
-def check(settings: ConformerSettings, feature_dim: int) -> None:
-    """ConfigError for settings that do not fit together."""
-    if settings.channels % (2 * settings.heads):
-        raise ConfigError(
-            f"model.channels: {settings.channels} is no multiple of twice model.heads {settings.heads}"
-        )
-    if settings.kernel % 2 == 0:
-        raise ConfigError(f"model.kernel: expected an odd number of frames, found {settings.kernel}")
+def check(settings: ConformerSettings) -> None:
+    """ConfigError for what no such network has; see `sizes` for what does not fit together."""
     if settings.subsampling not in (2, 4):
         raise ConfigError(f"model.subsampling: expected 2 or 4, found {settings.subsampling}")
     if not 0 <= settings.dropout < 1:
         raise ConfigError(f"model.dropout: expected a share under 1, found {settings.dropout}")
-    if feature_dim < 2 * settings.subsampling - 1:
-        raise ConfigError(
-            f"model.subsampling: {settings.subsampling} leaves nothing of {feature_dim} features"
-        )

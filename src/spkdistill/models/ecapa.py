@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from spkdistill.errors import ConfigError
 from spkdistill.models.layers import as_image, full_precision, padded_convolution
 from spkdistill.models.pooling import AttentiveStatistics
 
@@ -36,8 +35,6 @@ class Ecapa(nn.Module):
     def __init__(self, settings: EcapaSettings, feature_dim: int) -> None:
         super().__init__()
         channels, pooled, bottleneck = settings.channels, settings.pooling_channels, settings.bottleneck
-        if channels % settings.scale:
-            raise ConfigError(f"model.channels: {channels} is no multiple of model.scale {settings.scale}")
         self.feature_dim, self.embedding_dim = feature_dim, settings.embedding
         self.layer_dims = [channels] * 4 + [pooled]
         self.first = tdnn(feature_dim, channels, 5)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spkdistill.errors import ConfigError
 from spkdistill.models.layers import BATCH_NORM_EPSILON, full_precision
 
 SINE_FLOOR = 1e-8  # keeps the slope of sqrt(1 - cos^2) finite at theta = 0 and pi
@@ -30,6 +31,13 @@ class AamSettings:
 
     scale: float
     margin: float
+
+    def __post_init__(self) -> None:
+        """ConfigError for what gives no logits."""
+        if not 0 < self.scale < math.inf:
+            raise ConfigError(f"head.scale: expected a number above 0, found {self.scale}")
+        if not 0 <= self.margin < math.inf:
+            raise ConfigError(f"head.margin: expected radians from 0 on, found {self.margin}")
 
 
 class SoftmaxHead(nn.Module):

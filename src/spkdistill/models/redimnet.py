@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from spkdistill.errors import ConfigError
 from spkdistill.models.layers import as_image, full_precision, padded_convolution
 from spkdistill.models.pooling import AttentiveStatistics
+from spkdistill.models.sizes import REDIMNET_HEADS as HEADS
 
 EPSILON = 1e-6
-HEADS = 4
-NARROWEST = 20  # hidden units of a 1-D block, those of the published B0
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,8 @@ class Redimnet(nn.Module):
 
     def __init__(self, settings: RedimnetSettings, feature_dim: int) -> None:
         super().__init__()
-        check(settings, feature_dim)
+        if settings.kind not in BLOCKS:
+            raise ConfigError(f"model.kind: expected one of {', '.join(BLOCKS)}, found {settings.kind!r}")
         channels, rows, volume = settings.channels, feature_dim, settings.channels * feature_dim
         self.feature_dim, self.embedding_dim = feature_dim, settings.embedding
         self.stem = nn.Conv2d(1, channels, 3, padding=1)
@@ -133,10 +133,7 @@ def map_stage(
 
 def groups(channels: int, group: int) -> int:
     """How many, of so many channels each; one where there are fewer than twice as many."""
-    count = max(1, channels // group)
-    if channels % count:
-        raise ConfigError(f"model.group: {group} does not divide {channels} channels of a stage")
-    return count
+    return max(1, channels // group)
 
 
 class Convnext(nn.Module):
@@ -214,8 +211,8 @@ BLOCKS = {"convnext": convnext_block, "resnet": residual_block, "resnet_se": gat
 class TimeContext(nn.Module):
     """x + affine(attention(convolutions(LN(affine(x))))), narrower inside: the 1-D block "conv+att".
 
-    No fewer than NARROWEST: on a CPU torch 2.13 never returns from a convolution of bfloat16 by channel over
-    15 frames or more if there are 16 channels or fewer.
+    No fewer than sizes.NARROWEST: on a CPU torch 2.13 never returns from a convolution of bfloat16 by channel
+    over 15 frames or more if there are 16 channels or fewer.
     """
 
     KERNELS = (7, 19, 31, 59)
@@ -260,19 +257,3 @@ class TransformerLayer(nn.Module):
         )
         weights = (query / math.sqrt(query.shape[3]) @ key.transpose(2, 3)).softmax(3)
         return self.output((weights.to(value.dtype) @ value).transpose(1, 2).flatten(2))
-
-
-def check(settings: RedimnetSettings, feature_dim: int) -> None:
-    """ConfigError for settings that do not fit together."""
-    by_stage = (settings.strides, settings.blocks, settings.expansions, settings.reductions)
-    if len(set(map(len, by_stage))) > 1 or not settings.strides:
-        raise ConfigError("model.strides, blocks, expansions, reductions: expected as many numbers each")
-    if settings.kind not in BLOCKS:
-        raise ConfigError(f"model.kind: expected one of {', '.join(BLOCKS)}, found {settings.kind!r}")
-    if feature_dim % math.prod(settings.strides):
-        raise ConfigError(f"model.strides: their product does not divide the {feature_dim} features")
-    for reduction in filter(None, settings.reductions):
-        hidden = settings.channels * feature_dim // reduction
-        if hidden < NARROWEST or hidden % HEADS:
-            expected = f"a multiple of {HEADS} from {NARROWEST} on"
-            raise ConfigError(f"model.reductions: {reduction} leaves {hidden} units, expected {expected}")

@@ -6,7 +6,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from spkdistill.errors import ConfigError
 from spkdistill.models.maps import MapNetwork, convolution
 from spkdistill.models.resnet import residual_stages, strided
 
@@ -31,10 +30,6 @@ class Res2net(MapNetwork):
     """A stem and four stages of Res2 blocks; each stage after the first halves frames and frequency."""
 
     def __init__(self, settings: Res2netSettings, feature_dim: int) -> None:
-        if settings.channels % settings.scale:
-            raise ConfigError(
-                f"model.channels: {settings.channels} is no multiple of model.scale {settings.scale}"
-            )
         body = partial(Res2Body, scale=settings.scale)
         stages = residual_stages(settings.channels, settings.blocks, body, EXPANSION, CLIPPED_RELU)
         super().__init__(*stages, 3, feature_dim, settings.embedding)

@@ -150,7 +150,7 @@ def teacher_logits(objective: LogitObjective, plain: Tensor, labels: Tensor) -> 
     """The teacher's logits (batch, classes) that an objective compares, from those without a margin."""
     if objective.kd_logits == "plain":
         return plain
-    scale, margin = objective.teacher_head["scale"], objective.teacher_head["margin"]
+    scale, margin = objective.teacher_head.scale, objective.teacher_head.margin
     return scale * with_margin(plain / scale, labels, margin)
 
 
