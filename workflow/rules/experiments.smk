@@ -5,7 +5,6 @@ rule experiment:
     input:
         metrics=lambda w: runs_metrics(experiment_models(w.experiment)),
         models=lambda w: runs_configs(experiment_models(w.experiment)),
-        references=lambda w: reference_tables(w.experiment),
     output:
         "results/{run}/experiments/{experiment}.tsv",
     log:

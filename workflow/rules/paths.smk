@@ -508,10 +508,11 @@ def compared_tables():
     return of_run("results/{run}/metrics/paired/{compared}/{trials}.tsv", compared=tables, trials=MEASURED)
 
 
-def reference_tables(*experiments):
+def reference_tables():
     """Those of experiments that have a reference."""
-    tables = [name for name in with_reference() if name.partition("/")[0] in experiments]
-    return of_run("results/{run}/metrics/paired/{compared}/{trials}.tsv", compared=tables, trials=MEASURED)
+    return of_run(
+        "results/{run}/metrics/paired/{compared}/{trials}.tsv", compared=with_reference(), trials=MEASURED
+    )
 
 
 def score_files(system, trials):

@@ -10,7 +10,7 @@ rule report:
             trials=MEASURED,
         ),
         paired=compared_tables(),
-        references=reference_tables(*config["experiments"]),
+        references=reference_tables(),
         models=[model_file(model, "config.json") for model in MODELS],
         logs=[model_file(model, "log.tsv") for model in MODELS if model not in FOREIGN],
         rejected=rejected_files(),
