@@ -35,6 +35,9 @@ def run(tmp_path) -> Run:
     config["students"]["ecapa400"]["model"] |= small | {"channels": 8}
     for training in config["training"].values():
         training |= {"epochs": 2, "batch_size": 8, "threads": 1, "warmup_epochs": 0.5}
+    for objective in config["objectives"].values():
+        if isinstance(objective.get("tau"), dict):
+            objective["tau"] |= {"from": 0, "to": 1}
     config["experiments"]["pairs"] |= {"students": ["ecapa400"], "objectives": ["none", "trkd"], "seeds": [0]}
     config["sets"]["eval"]["trials"], config["trials"] = ["vox1_o"], {"vox1_o": config["trials"]["vox1_o"]}
     del config["backends"]["asnorm"]
