@@ -233,6 +233,7 @@ def test_the_crossing_class_is_in_the_confusion_set():
     assert chosen(p, 0, 0.79) == [1, 2]
     assert chosen(p, 0, 0.81) == [1, 2, 3]
     assert chosen([0.5, 0.25, 0.125, 0.125], 0, 0.5) == [1]  # reached exactly
+    assert chosen(p, 0, 1e-17) == [1]  # less than a unit of mass
 
 
 def test_equal_non_targets_are_taken_in_the_order_of_their_classes():

@@ -142,6 +142,7 @@ def triage(
             within_background, rest_q = compare(rest(others_q, members), far_p, background_p)
         else:
             within_background = None
+            # The teacher's p_B has no gradient, and where it is lost to rounding it is nothing to learn.
             left = -torch.expm1((mass_p - total).clamp(max=0))
             left = left.masked_fill(size == teacher.shape[1] - 1, 0)  # not what rounding leaves
             rest_p = torch.where(left > 0, total + left.log(), EMPTY)

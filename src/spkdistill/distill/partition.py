@@ -21,7 +21,7 @@ def confusion_set(others: Tensor, wanted: Tensor, labels: Tensor) -> tuple[Tenso
     they are many, a mask of 1 and 0 (batch, classes) in the type of the posterior.
     """
     others.scatter_(1, labels.unsqueeze(1), -1)  # the target comes last
-    threshold, count = cutoff(others, (wanted * MASS_UNITS).long())
+    threshold, count = cutoff(others, (wanted * MASS_UNITS).long().clamp(min=1))  # never empty
     return above(others, threshold, count, labels), count
 
 
