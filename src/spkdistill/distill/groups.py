@@ -2,8 +2,8 @@
 
 A group of logits z is written as z with EMPTY at all other classes. Nothing is ever masked by minus infinity,
 and a student's mass is never the difference of two others, so that sums and gradients stay finite where a
-group is empty, holds nearly all the mass, or underflows beside another. Sums over classes are in the precision
-of the logits, (batch,) results in float64. Gradients are of the student alone.
+group is empty, holds nearly all the mass, or underflows beside another. Sums over classes are in the
+precision of the logits, (batch,) results in float64. Gradients are of the student alone.
 """
 
 from typing import Any, NamedTuple
