@@ -13,7 +13,16 @@ from snakemake.logging import logger
 
 from spkdistill.cli import stage_code
 from spkdistill.config import calibration_lists, resolve
-from spkdistill.distill.parts import AGGREGATED, EMBEDDINGS, PARTS, file_name, learnt, on_logits, part_of
+from spkdistill.distill.parts import (
+    AGGREGATED,
+    EMBEDDING_OPTIONS,
+    EMBEDDINGS,
+    PARTS,
+    file_name,
+    learnt,
+    on_logits,
+    part_of,
+)
 from spkdistill.errors import ConfigError
 from spkdistill.experiments import reference_pairs
 from spkdistill.provenance import start_run

@@ -589,9 +589,6 @@ def experiment_models(experiment):
     return [in_experiment(model, settings["vary"]) for model in settings["models"]]
 
 
-EMBEDDING_OPTIONS = "targets", "mean_norm", "targets_of", "form"  # which a table shows by themselves
-
-
 def in_experiment(model, vary):
     """A student's place in an experiment that varies the keys of `vary`."""
     settings = config["students"][model]

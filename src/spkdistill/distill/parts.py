@@ -8,6 +8,12 @@ AGGREGATED = ("sp_aggr", "lde_aggr")
 EMBEDDINGS = ("xvector", "narrow_bn", "wide_bn", *AGGREGATED)
 PARTS = (*EMBEDDINGS, "logits")
 LAYER = re.compile(r"layer:([1-9]\d{0,2})", re.ASCII)
+EMBEDDING_OPTIONS = (
+    "targets",
+    "mean_norm",
+    "targets_of",
+    "form",
+)  # of an objective; a table has a column for each
 KNOWN = f"{', '.join(EMBEDDINGS)}, layer:N"  # what a student can regress
 
 

@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from scipy.stats import rankdata
 
+from spkdistill.distill.parts import EMBEDDING_OPTIONS
 from spkdistill.report.contents import Comparison, ExperimentModel, Report, System
 from spkdistill.report.experiment_rows import Row
 from spkdistill.report.html import Markup, cell, element, figure, heading, join, number, table
@@ -27,7 +28,6 @@ AGAINST = (
 )
 CAPTION = "EER over that of the same student without a teacher: a dot is a student, the line the mean."
 NONE = "none"
-EMBEDDING_OPTIONS = "targets", "mean_norm", "targets_of", "form"
 
 
 @dataclass(frozen=True)

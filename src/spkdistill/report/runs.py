@@ -81,12 +81,12 @@ def student_fields(student: ExperimentModel) -> dict[str, Any]:
         "mean_norm": "" if student.mean_norm is None else json.dumps(student.mean_norm),
         "form": student.form or "",
         "targets_of": student.targets_of or "",
-        "options": spelt(student.options),
-        "vary": spelt(student.vary),
+        "options": field(student.options),
+        "vary": field(student.vary),
     }
 
 
-def spelt(settings: Mapping[str, Any]) -> str:
+def field(settings: Mapping[str, Any]) -> str:
     """Settings in a field: `temperature=4 mass="renormalised"`."""
     return " ".join(f"{key}={json.dumps(value)}" for key, value in settings.items())
 
