@@ -8,7 +8,7 @@ from small_networks import FEATURES, SMALL
 
 from spkdistill.models.build import build_model
 from spkdistill.models.camplus import ContextMask
-from spkdistill.models.conformer import RelativeAttention, relative_positions
+from spkdistill.models.conformer import ConvolutionModule, RelativeAttention, relative_positions
 from spkdistill.models.dtdnn import DenseLayer
 from spkdistill.models.ecapa import SeRes2Block
 from spkdistill.models.maps import MapNetwork
@@ -189,3 +189,11 @@ def test_channels_of_maps_stay_innermost_in_memory(arch):
     """Otherwise training on a CPU takes twice as long."""
     for image in build_model(SMALL[arch], FEATURES).maps(torch.randn(2, 40, FEATURES)):
         assert image.permute(0, 2, 3, 1).is_contiguous()
+
+
+def test_convolutions_of_a_few_channels_return_in_bfloat16():
+    """torch's own never do where channels lie innermost."""
+    module, frames = ConvolutionModule(8, 15), torch.randn(4, 100, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = module(frames)
+    torch.testing.assert_close(found.float(), module(frames), atol=0.05, rtol=0.05)

@@ -11,6 +11,10 @@ from spkdistill.errors import ConfigError
 from spkdistill.models.layers import as_image, full_precision, padded_convolution
 from spkdistill.models.pooling import AttentiveStatistics
 
+# On a CPU torch 2.13 never returns from bfloat16 convolutions of each of so few channels, lying innermost,
+# over 15 frames or more.
+HANGING_CHANNELS = 16
+
 
 @dataclass(frozen=True)
 class ConformerSettings:
@@ -158,6 +162,8 @@ class ConvolutionModule(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """(batch, frames, channels) -> the same shape."""
         image = as_image(functional.glu(self.widen(hidden)))
+        if image.shape[1] <= HANGING_CHANNELS:
+            image = image.contiguous()
         image = functional.silu(self.norm(self.depthwise(image)))
         return self.output(image.squeeze(2).transpose(1, 2))
 
