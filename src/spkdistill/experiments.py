@@ -10,23 +10,30 @@ from typing import Any
 from spkdistill.errors import ConfigError
 
 MOST_MODELS = 1_000  # the paths of more do not fit on a command line
+LONGEST_NAME = 200  # characters of a model's name; a file name has 255
 
 
 def cross(config: dict[str, Any]) -> None:
     """Replace `students` by the models to train; give each of the `experiments` the names of its `models`.
 
     A config without experiments has that of every student with each of its objectives. Raises ConfigError for
-    two models of one name. The config is checked, its defaults filled in.
+    two models of one name, or one too long for a file. The config is checked, its defaults filled in.
     """
     students, known = {}, {}
     for name, experiment in (config["experiments"] or {"": {"vary": {}}}).items():
         models = dict(combinations(config, experiment))
+        where = f"experiments.{name}" if name else "students"
         for model, settings in models.items():
+            if len(model) > LONGEST_NAME:
+                raise ConfigError(
+                    f"{where}: the name of a model, {model[:40]}..., would have {len(model)} characters; "
+                    f"there may be {LONGEST_NAME}, shorten names or vary less"
+                )
             whatever_seed = {**settings, "seed": None}
             for called in (model, settings["group"]):
                 if known.setdefault(called, whatever_seed) != whatever_seed:
                     raise ConfigError(
-                        f"experiments.{name}: two models would be called {called!r}; "
+                        f"{where}: two models would be called {called!r}; "
                         "rename a student, a teacher or an objective"
                     )
         experiment["models"] = list(models)

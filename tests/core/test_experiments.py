@@ -194,6 +194,18 @@ def test_two_models_that_would_share_a_name_are_refused():
         resolve(config, SCHEMA)
 
 
+def test_names_too_long_for_files_are_refused():
+    config = copy.deepcopy(CONFIG)
+    config["students"]["x" * 199] = config["students"].pop("fc8")
+    config["experiments"] = {}
+    with pytest.raises(
+        ConfigError, match=r"students: the name of a model, x+\.\.\., would have 20\d characters"
+    ):
+        resolve(config, SCHEMA)
+    config["experiments"] = {"all": {"students": ["tdnn"]}}
+    resolve(config, SCHEMA)
+
+
 def test_a_teacher_called_like_a_group_is_refused():
     config = copy.deepcopy(CONFIG)
     config["teachers"]["fc8-kd"] = config["teachers"]["xvector"]
