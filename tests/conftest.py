@@ -1,6 +1,7 @@
-"""Where the shared material lies, and what stands in when it is absent: a skip that says so."""
+"""Where the shared material lies, or a skip that says it is absent; torch on one thread."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,14 @@ def golden(shared: Path) -> Path:
     if not path.is_dir():
         pytest.skip(f"no golden Kaldi files at {path}; set SPKDISTILL_SHARED")
     return path
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """torch on one thread: small operations by two, beside other tests, take many times as long."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -23,6 +23,8 @@ from spkdistill.distill.objectives import Moment, build_objective, build_objecti
 from spkdistill.distill.partition import confusion_set
 from spkdistill.errors import ConfigError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 T = 4.0
 LOGITS = {
     "temperature": 4,
@@ -46,14 +48,6 @@ TRKD = {
     "mass": "renormalised",
     "t_squared": True,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def logits(batch=7, classes=12, seed=0, scale=6.0):

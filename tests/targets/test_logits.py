@@ -34,20 +34,14 @@ from spkdistill.models.build import build_head, build_model
 from spkdistill.models.store import load, save, write_weights
 from spkdistill.training.networks import fit, open_targets
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SOFTMAX = {"kind": "softmax", "hidden": 9}
 MASSES = "renormalised", "absolute"
 TRKD = {"objective": "trkd", "temperature": 4, "weight": 1, "classification_weight": 1, "warmup_epochs": 0}
 TRKD |= {"kd_logits": "plain", "mass_term": "tmkd", "class_term": "cfkd", "mass": "absolute"}
 TRKD |= {"lambda_m": 1, "lambda_f": 8, "lambda_b": 0, "t_squared": True}
 TRKD |= {"tau": {"start": 1.0, "end": 0.05, "from": 0.1, "to": 0.4, "unit": "training", "gamma": 0.001}}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def posterior(logits: np.ndarray, temperature: float) -> np.ndarray:
