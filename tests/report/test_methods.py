@@ -117,7 +117,7 @@ def test_the_comparison_is_shown_best_first_with_its_tests():
     page = str(comparison(report, "main", found(report)))
     assert page.index("<td>trkd</td>") < page.index("<td>dkd</td>") < page.index("<td>none</td>")
     assert "19.6 %" in page
-    assert "p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.004, 0.012" in page
+    assert "0.004, 0.012" in page
     assert "<svg" in page
     told = page.replace("\N{NO-BREAK SPACE}", " ")
     assert "Lowest EER on average: trkd, 19.6 % below the students without a teacher." in told

@@ -706,21 +706,41 @@ def test_terminal_summary_ranks_students_by_the_eer_that_it_shows(tmp_path, run)
         assert shown == sorted(shown)
 
 
-def test_summary_from_before_cllr_is_shown_as_ever(run, tmp_path):
+def test_summary_of_an_earlier_version_is_shown_as_ever(run, tmp_path):
     write_summary(run.read(), tmp_path / "summary.tsv")
     lines = (tmp_path / "summary.tsv").read_text().splitlines()
-    assert lines[0].split("\t")[-6:] == [
+    assert lines[0].split("\t")[-7:] == [
         "min_dcf_0.05",
         *(f"act_dcf_{p}" for p in sorted(PRIORS)),
         "cllr",
         "min_cllr",
+        "group",
     ]
     old = tmp_path / "old.tsv"
-    old.write_text("".join("\t".join(line.split("\t")[:-5]) + "\n" for line in lines))
-    assert terminal_summary(old, True, None) == terminal_summary(tmp_path / "summary.tsv", True, None)
+    for missing in (1, 6):
+        old.write_text("".join("\t".join(line.split("\t")[:-missing]) + "\n" for line in lines))
+        assert terminal_summary(old, True, None) == terminal_summary(tmp_path / "summary.tsv", True, None)
     old.write_text("".join("\t".join(line.split("\t")[:-2]) + "\n" for line in lines))
     with pytest.raises(DataError, match="not the header of a summary"):
         terminal_summary(old, True, None)
+
+
+def test_terminal_summary_shows_the_means_over_seeds(run, tmp_path):
+    summary = tmp_path / "summary.tsv"
+    write_summary(run.read(), summary)
+    header, *rows = [line.split("\t") for line in summary.read_text().splitlines()]
+    for row in rows:
+        if row[0] in ("fc8-all", "fc8-wide"):  # as if they were one student
+            row[header.index("group")] = "fc8"
+    summary.write_text("".join("\t".join(row) + "\n" for row in [header, *rows]))
+    text = terminal_summary(summary, every_backend=False, report=None)
+    backends = {row[header.index("backend")] for row in rows}
+    mean = min(
+        sum(run.eer(name, backend, "trials") for name in ("fc8-all", "fc8-wide")) / 2 for backend in backends
+    )
+    (line,) = [line for line in text.split("\n\n")[0].splitlines() if "fc8 (2 seeds)" in line]
+    assert f" {100 * mean:.2f} " in line
+    assert "fc8-all" not in text
 
 
 def test_summary_of_another_file_is_refused(run, tmp_path):

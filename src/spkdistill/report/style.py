@@ -6,7 +6,7 @@ STYLE = """
 html { scroll-behavior: smooth; }
 body { margin: 0; color: var(--ink); background: #fff; -webkit-text-size-adjust: 100%;
   font: 16px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-header, nav, main { max-width: 1160px; margin: 0 auto; padding: 0 28px; }
+header, nav, main { max-width: 1200px; margin: 0 auto; padding: 0 28px; }
 header { padding-top: 40px; }
 h1 { font-size: 34px; line-height: 1.15; margin: 0 0 10px; letter-spacing: -.015em; overflow-wrap: anywhere; }
 h2 { font-size: 23px; line-height: 1.25; margin: 0 0 10px; padding-top: 18px;

@@ -1,6 +1,7 @@
 """summary.tsv, a row for each model, back-end and trial list, and the table that a terminal shows of it."""
 
 from pathlib import Path
+from statistics import fmean
 
 from spkdistill.errors import DataError
 from spkdistill.files import read_text, read_tsv, write_tsv
@@ -14,7 +15,7 @@ COLUMNS = [
     *("macs_per_second", "embedding_dim", "eer", "eer_low", "eer_high", "confidence"),
 ]
 MIN_DCF, ACT_DCF = "min_dcf_", "act_dcf_"
-LAST_COLUMNS = ["cllr", "min_cllr"]
+LAST_COLUMNS = ["cllr", "min_cllr", "group"]  # a group's models differ in the seed of their training alone
 
 
 def columns_for(priors: list[str]) -> list[str]:
@@ -51,38 +52,57 @@ def summary_row(report: Report, key: tuple[str, str, str], priors: list[str]) ->
         *(name, model.role, model.arch, model.objective or "", "+".join(model.targets), model.teacher or ""),
         *(backend, trials, str(cost.parameters), str(cost.parameters_with_head), *shares),
         *(f"{cost.macs_per_second:.0f}", str(cost.embedding_dim), *(f"{rate:.6f}" for rate in rates)),
+        model.group,
     ]
 
 
 def terminal_summary(path: Path, every_backend: bool, report: str | None) -> str:
-    """A summary.tsv as aligned text: by trial list, each model with its best back-end or with every one."""
+    """A summary.tsv as aligned text: by trial list, each model with its best back-end or with every one.
+
+    A student that was trained with several seeds has one row, of the means over them.
+    """
     rows = read_summary(path)
     blocks = []
     for trials in dict.fromkeys(row["trials"] for row in rows):
-        listed = [row for row in rows if row["trials"] == trials]
+        listed = over_seeds([row for row in rows if row["trials"] == trials])
         listed.sort(key=lambda row: (row["role"] != "teacher", float(row["eer"])))
         if not every_backend:
-            best_of = {row["model"]: row for row in reversed(listed)}
-            listed = [row for row in listed if row is best_of[row["model"]]]
+            best_of = {row["group"]: row for row in reversed(listed)}
+            listed = [row for row in listed if row is best_of[row["group"]]]
         blocks.append(trials_block(trials, listed, every_backend))
     if report:
         blocks.append(f"Report: {report}")
     return "\n\n".join(blocks)
 
 
+def over_seeds(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """A row for each group and back-end, with the means of its rates and of the ends of its interval."""
+    systems: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in rows:
+        systems.setdefault((row["group"], row["backend"]), []).append(row)
+    means = []
+    for (group, _), alike in systems.items():
+        rates = [column for column in alike[0] if column.startswith(("eer", MIN_DCF))]
+        mean = {column: str(fmean(float(row[column]) for row in alike)) for column in rates}
+        name = group if len(alike) == 1 else f"{group} ({len(alike)} seeds)"
+        means.append(alike[0] | mean | {"model": name})
+    return means
+
+
 def read_summary(path: Path) -> list[dict[str, str]]:
     """The rows of a summary.tsv, each a mapping from column to field, the numbers checked.
 
-    A summary of the first version ends with minDCF.
+    A summary of an earlier version ends with minDCF, or knows no groups.
     """
     columns = read_text(path).partition("\n")[0].split("\t")
     priors = [name.removeprefix(MIN_DCF) for name in columns if name.startswith(MIN_DCF)]
     current = columns_for(priors)
-    if not priors or columns not in (current, current[: len(COLUMNS) + len(priors)]):
+    if not priors or columns not in (current, current[:-1], current[: len(COLUMNS) + len(priors)]):
         raise DataError(f"{path}:1: not the header of a summary.tsv; make it again with `spkdistill report`")
     rows = [dict(zip(columns, row, strict=True)) for row in read_tsv(path, columns)]
     for number, row in enumerate(rows, start=2):
-        for column in columns[columns.index("parameters") :]:
+        row.setdefault("group", row["model"])
+        for column in set(columns[columns.index("parameters") :]) - {"group"}:
             if row[column] or not column.startswith("reduction"):
                 number_of(row, column, f"{path}:{number}")
     return rows

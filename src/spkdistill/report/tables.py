@@ -251,10 +251,7 @@ def comparison_row(report: Report, test: Comparison, scale: Scale) -> Markup:
         number(points(difference.value), difference.value),
         number(f"{points(difference.low)} to {points(difference.high)}", difference.low),
         cell(scale.bar(difference, "#0072B2" if significant else PLAIN), difference.value, "bar"),
-        *(
-            number(probability(p).removeprefix("p ").removeprefix("= "), p)
-            for p in (test.p_value, test.p_holm)
-        ),
+        *(number(p_figure(p), p) for p in (test.p_value, test.p_holm)),
         cell(verdict(test), cls="verdict" if significant else "verdict faint"),
     )
 
@@ -263,10 +260,15 @@ def test_cell(test: Comparison | None) -> Markup:
     """A difference of EER over its p-values."""
     if test is None:
         return cell("", 9)
-    adjusted = probability(test.p_holm).removeprefix("p ").removeprefix("= ")
-    p_values = element("span", unbroken(f"{probability(test.p_value)}, {adjusted}"), cls="faint")
+    figures = f"{p_figure(test.p_value)}, {p_figure(test.p_holm)}"
+    p_values = element("span", unbroken(figures), cls="faint")
     text = join(points(test.difference.value), BREAK, p_values)
     return cell(text, test.difference.value, "number" if test.p_holm < SIGNIFICANT else "number faint")
+
+
+def p_figure(p_value: float) -> str:
+    """A p-value for a column of them: "0.03", "< 0.001"."""
+    return probability(p_value).removeprefix("p ").removeprefix("= ")
 
 
 def models(report: Report) -> Markup:
