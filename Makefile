@@ -60,4 +60,4 @@ $(TOOLKITS)/.ready: benchmarks/toolkits.txt | $(VENV)/.ready
 	@touch $@
 
 clean:
-	rm -rf results/demo .snakemake
+	rm -rf results/demo
