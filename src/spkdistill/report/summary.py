@@ -84,8 +84,8 @@ def over_seeds(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     for (group, _), alike in systems.items():
         rates = [column for column in alike[0] if column.startswith(("eer", MIN_DCF))]
         mean = {column: str(fmean(float(row[column]) for row in alike)) for column in rates}
-        name = group if len(alike) == 1 else f"{group} ({len(alike)} seeds)"
-        means.append(alike[0] | mean | {"model": name})
+        name = {} if len(alike) == 1 else {"model": f"{group} ({len(alike)} seeds)"}
+        means.append(alike[0] | mean | name)
     return means
 
 
@@ -102,7 +102,9 @@ def read_summary(path: Path) -> list[dict[str, str]]:
     rows = [dict(zip(columns, row, strict=True)) for row in read_tsv(path, columns)]
     for number, row in enumerate(rows, start=2):
         row.setdefault("group", row["model"])
-        for column in set(columns[columns.index("parameters") :]) - {"group"}:
+        for column in columns[columns.index("parameters") :]:
+            if column == "group":
+                continue
             if row[column] or not column.startswith("reduction"):
                 number_of(row, column, f"{path}:{number}")
     return rows
