@@ -201,12 +201,25 @@ def check_varied(config: dict[str, Any], rules: dict[str, Any]) -> None:
         own = dict.fromkeys(key for student in students for key in student["objectives"])
         objectives = [config["objectives"][key] for key in experiment.get("objectives", own)]
         owners = [("model", student["model"]) for student in students]
+        owners += [("training", student["training"]) for student in students]
         owners += [("objective", objective) for objective in objectives]
         known = sorted({key for _, owner in owners for key in owner} - {"arch", "objective", "of"})
         for key, values in experiment["vary"].items():
             if key not in known:
                 raise ConfigError(
-                    f"experiments.{name}.vary: no model or objective of it has {key!r}; {nearest(key, known)}"
+                    f"experiments.{name}.vary: no model, training or objective of it has {key!r}; "
+                    f"{nearest(key, known)}"
+                )
+            kinds = dict.fromkeys(kind for kind, owner in owners if key in owner)
+            if len(kinds) > 1:
+                raise ConfigError(
+                    f"experiments.{name}.vary: {key!r} is a key of the {' and of the '.join(kinds)}; "
+                    "write a student or an objective for each value"
+                )
+            if key == "embedding" and any(objective.get("form") == "concat" for objective in objectives):
+                raise ConfigError(
+                    f"experiments.{name}.vary: {key!r} of a student that learns by form concat is that of "
+                    "its targets; leave those objectives out"
                 )
             for (kind, owner), value in product(owners, values):
                 if key in owner:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from math import prod
 from typing import Any
@@ -44,11 +44,18 @@ def cross(config: dict[str, Any]) -> None:
 
 
 def check_reference(config: Mapping[str, Any], name: str) -> None:
-    """Raise a ConfigError for a reference that no student of an experiment is trained by, or all are."""
+    """Raise a ConfigError for a reference that no student of an experiment has, or all have."""
     experiment = config["experiments"][name]
     if "reference" not in experiment:
         return
     reference, where = experiment["reference"], f"experiments.{name}.reference"
+    if isinstance(reference, dict):
+        ((key, value),) = reference.items()
+        if value not in experiment["vary"].get(key, []):
+            raise ConfigError(f"{where}: {key}={json.dumps(value)} is not among what `vary` has")
+        if not reference_pairs(config, name):
+            raise ConfigError(f"{where}: no two students differ in {key!r} alone; nothing is to be tested")
+        return
     methods = dict.fromkeys(config["students"][model]["method"] for model in experiment["models"])
     if reference not in methods:
         raise ConfigError(
@@ -92,9 +99,11 @@ def combinations(config: dict[str, Any], experiment: dict[str, Any]) -> Iterator
             if distil["objective"] == "none":
                 teacher = student["teacher"]
             model_parts, model = changed(student["model"], varied)
+            training_parts, training = changed(student["training"], varied)
             distil_parts, distil = changed(distil, varied)
             own = teacher == student["teacher"]
-            group = "-".join([name, *model_parts, *([] if own else [teacher]), objective, *distil_parts])
+            of_student = [name, *model_parts, *training_parts, *([] if own else [teacher])]
+            group = "-".join([*of_student, objective, *distil_parts])
             yield (
                 group if seed == config["seed"] else f"{group}-s{seed}",
                 {
@@ -106,7 +115,7 @@ def combinations(config: dict[str, Any], experiment: dict[str, Any]) -> Iterator
                     "features": student["features"],
                     "model": model,
                     "head": student["head"],
-                    "training": student["training"],
+                    "training": training,
                     "distil": distil,
                 },
             )
@@ -118,17 +127,20 @@ System = tuple[str, tuple[str, ...]]  # in a paired test: its name, and the grou
 def reference_pairs(config: Mapping[str, Any], name: str) -> list[tuple[System, System]]:
     """The reference of an experiment with each other method: for every student, and over all that have both.
 
-    Students are told apart by their model and teacher too; one without a teacher stands beside every teacher.
-    The config is one whose students are crossed.
+    Students are told apart by their model, training and teacher too; one without a teacher stands beside
+    every teacher. Where the reference is a value of what is varied: each student that has it with each that
+    has another and is the same otherwise. The config is one whose students are crossed.
     """
     experiment = config["experiments"][name]
     members = [config["students"][model] for model in experiment["models"]]
+    if isinstance(experiment["reference"], dict):
+        return setting_pairs(members, *experiment["reference"].items())
     teachers = {member["teacher"] for member in members}
     groups: dict[str, dict[tuple[str, ...], str]] = {}
     for member in members:
         beside = teachers if member["distil"]["objective"] == "none" else [member["teacher"]]
         for teacher in beside:
-            place = member["student"], json.dumps(member["model"]), teacher
+            place = member["student"], *map(json.dumps, (member["model"], member["training"])), teacher
             groups.setdefault(member["method"], {})[place] = member["group"]
     reference = experiment["reference"]
     of_reference = groups.pop(reference)
@@ -140,6 +152,26 @@ def reference_pairs(config: Mapping[str, Any], name: str) -> list[tuple[System, 
             ones, others = zip(*both, strict=True)
             pairs.append(((f"{name}:{reference}", ones), (f"{name}:{method}", others)))
     return pairs
+
+
+def setting_pairs(
+    members: Iterable[Mapping[str, Any]], reference: tuple[str, Any]
+) -> list[tuple[System, System]]:
+    """Groups that have a value of a setting, each with those that have another and are the same otherwise."""
+    key, value = reference
+    alike: dict[str, dict[str, Any]] = {}
+    for member in members:
+        parts = [member[part] for part in ("model", "training", "distil")]
+        for found in [part[key] for part in parts if key in part][:1]:
+            rest = [{name: part[name] for name in part if name != key} for part in parts]
+            place = json.dumps([member["student"], member["teacher"], rest])
+            alike.setdefault(place, {})[member["group"]] = found
+    return [
+        ((one, (one,)), (other, (other,)))
+        for groups in alike.values()
+        for one, other in product(groups, repeat=2)
+        if groups[one] == value != groups[other]
+    ]
 
 
 def changed(settings: Mapping[str, Any], varied: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:

@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 CONFIG["teachers"]["other"] = copy.deepcopy(CONFIG["teachers"]["xvector"])
-OBJECTIVES = {json.dumps(of): name for name, of in resolve(CONFIG, SCHEMA)["objectives"].items()}
+RESOLVED = resolve(CONFIG, SCHEMA)
+OBJECTIVES = {json.dumps(of): name for name, of in RESOLVED["objectives"].items()}
+EPOCHS = {one["student"]: one["training"]["epochs"] for one in RESOLVED["students"].values()}
 NAME = re.compile(yaml.safe_load(SCHEMA.read_text())["$defs"]["name"]["pattern"])
 
 
@@ -42,7 +44,7 @@ EXPERIMENT = st.fixed_dictionaries(
         "seeds": some([0, 1, 7]),
     },
 )
-VARY = st.sampled_from([{}, {"channels": [64, 32]}, {"channels": [16], "embedding": [96, 8]}])
+VARY = st.sampled_from([{}, {"channels": [64, 32]}, {"channels": [16], "epochs": [3, 8]}])
 
 
 @settings(max_examples=15, deadline=None)
@@ -53,10 +55,10 @@ def test_every_model_of_any_experiment_is_there_once_under_a_name_of_its_own(dra
     assert list(students) == list(dict.fromkeys(name for names in models.values() for name in names))
     assert all(NAME.match(name) for name in students)
 
-    def identity(student, teacher, objective, seed, model):
+    def identity(student, teacher, objective, seed, model, epochs):
         without = CONFIG["objectives"][objective]["objective"] == "none"
         teacher = CONFIG["students"][student]["teacher"] if without else teacher
-        return student, teacher, objective, seed, *sorted(model.items())
+        return student, teacher, objective, seed, epochs, *sorted(model.items())
 
     expected = set()
     for chosen, vary in drawn:
@@ -68,11 +70,13 @@ def test_every_model_of_any_experiment_is_there_once_under_a_name_of_its_own(dra
                 chosen.get("seeds", [0]),
                 *vary.values(),
             ):
-                model = own["model"] | dict(zip(vary, values, strict=True))
-                expected.add(identity(student, teacher, objective, seed, model))
+                varied = dict(zip(vary, values, strict=True))
+                epochs = varied.pop("epochs", EPOCHS[student])
+                expected.add(identity(student, teacher, objective, seed, own["model"] | varied, epochs))
     found = [
         identity(
-            one["student"], one["teacher"], OBJECTIVES[json.dumps(one["distil"])], one["seed"], one["model"]
+            *(one["student"], one["teacher"], OBJECTIVES[json.dumps(one["distil"])], one["seed"]),
+            *(one["model"], one["training"]["epochs"]),
         )
         for one in students.values()
     ]
@@ -113,6 +117,10 @@ def test_a_config_without_experiments_has_every_student_with_each_of_its_objecti
             {"objectives": ["kd"], "vary": {"layers": [4], "temperature": [0.5]}},
             ["fc8-layers4-kd-temperature0.5", "tdnn-kd-temperature0.5"],
         ),
+        (
+            {"students": ["tdnn"], "objectives": ["dkd"], "vary": {"epochs": [3], "alpha": [2]}},
+            ["tdnn-epochs3-dkd-alpha2"],
+        ),
     ],
 )
 def test_a_name_says_what_differs_from_the_students_own(experiment, names):
@@ -143,11 +151,11 @@ def test_what_is_varied_is_set_in_the_models_that_have_it_alone():
         ({"seeds": []}, "experiments.one.seeds: [] "),
         (
             {"vary": {"layer": [2]}},
-            "experiments.one.vary: no model or objective of it has 'layer'; did you mean",
+            "experiments.one.vary: no model, training or objective of it has 'layer'; did you mean",
         ),
         (
             {"students": ["tdnn"], "vary": {"layers": [2]}},
-            "experiments.one.vary: no model or objective of it has 'layers'; ",
+            "experiments.one.vary: no model, training or objective of it has 'layers'; ",
         ),
         ({"vary": {"layers": [2, "many"]}}, "experiments.one.vary.layers: 'many' is not of type 'integer'"),
         ({"vary": {"mean_norm": [1]}}, "experiments.one.vary.mean_norm: 1 is not of type 'boolean'"),
@@ -168,6 +176,24 @@ def test_what_is_varied_is_set_in_the_models_that_have_it_alone():
             {"backend": "pldaa"},
             "experiments.one.backend: backends has no entry 'pldaa'; did you mean 'plda'?",
         ),
+        ({"vary": {"epochs": [0]}}, "experiments.one.vary.epochs: 0 is less than the minimum of 1"),
+        (
+            {"objectives": ["none", "concat"], "vary": {"embedding": [32, 64]}},
+            "experiments.one.vary: 'embedding' of a student that learns by form concat is that of its",
+        ),
+        (
+            {"vary": {"layers": [2, 8]}, "reference": {"layers": 4}},
+            "experiments.one.reference: layers=4 is not among what `vary` has",
+        ),
+        (
+            {"vary": {"layers": [2]}, "reference": {"epochs": 4}},
+            "experiments.one.reference: epochs=4 is not among what `vary` has",
+        ),
+        (
+            {"vary": {"layers": [2]}, "reference": {"layers": 2}},
+            "experiments.one.reference: no two students differ in 'layers' alone; nothing is to be tested",
+        ),
+        ({"vary": {"layers": [2]}, "reference": {}}, "experiments.one.reference: "),
         ({"vary": {"layers": 2}}, "experiments.one.vary.layers: 2 is not of type 'array'"),
         ({"seeds": list(range(1000))}, "experiments: 14000 combinations; there may be 1000, leave some out"),
     ],
@@ -177,6 +203,15 @@ def test_a_fault_in_an_experiment_is_one_line_that_names_it(experiment, said):
         expanded({"one": experiment})
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
+
+
+def test_a_key_of_two_sections_is_not_varied():
+    config = copy.deepcopy(CONFIG)
+    config["objectives"]["nte"] = {"objective": "nte"}
+    config["experiments"] = {"one": {"objectives": ["none", "nte"], "vary": {"warmup_epochs": [1, 2]}}}
+    said = r"experiments\.one\.vary: 'warmup_epochs' is a key of the training and of the objective; write a "
+    with pytest.raises(ConfigError, match=said):
+        resolve(config, SCHEMA)
 
 
 def test_two_models_that_would_share_a_name_are_refused():
@@ -230,6 +265,30 @@ def test_a_reference_is_paired_with_every_other_method_for_each_student_and_over
         assert (("one:dkd", groups[0]), (f"one:{other}", groups[1])) in pairs
     assert len(pairs) == 9
     assert reference_pairs(config, "alone") == [(("fc8-dkd", ("fc8-dkd",)), ("fc8-kd", ("fc8-kd",)))]
+
+
+def test_a_varied_value_is_paired_with_each_other_of_students_that_differ_in_it_alone():
+    config = copy.deepcopy(CONFIG)
+    config["experiments"] = {
+        "norm": {
+            "objectives": ["none", "xvector", "concat"],
+            "vary": {"mean_norm": [True, False], "epochs": [3, 4]},
+            "seeds": [0, 1],
+            "reference": {"mean_norm": False},
+        },
+        "layers": {"objectives": ["none", "kd"], "vary": {"layers": [2, 4, 8]}, "reference": {"layers": 4}},
+    }
+    config = resolve(config, SCHEMA)
+    assert {(one[0], other[0]) for one, other in reference_pairs(config, "norm")} == {
+        (f"{student}-epochs{epochs}-{objective}-mean_normfalse", f"{student}-epochs{epochs}-{objective}")
+        for student, epochs, objective in product(("fc8", "tdnn"), (3, 4), ("xvector", "concat"))
+    }
+    own = CONFIG["students"]["fc8"]["model"]["layers"]
+    assert [(one[0], other[0]) for one, other in reference_pairs(config, "layers")] == [
+        tuple("fc8" + ("" if layers == own else f"-layers{layers}") + f"-{objective}" for layers in both)
+        for objective in ("none", "kd")
+        for both in ((4, 2), (4, 8))
+    ]
 
 
 def test_a_student_without_a_teacher_is_compared_beside_every_teacher():

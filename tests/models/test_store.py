@@ -152,6 +152,18 @@ def test_aggregators_come_back_and_must_fit_the_teacher(tmp_path):
         load_aggregators(weights, config, [4, 5])
 
 
+def test_the_heads_of_a_students_targets_count_as_they_did_when_it_was_trained(files):
+    config = files[-1]
+    config.write_text(json.dumps(CONFIG))
+    with_head = trained_cost(config)["with_head"]
+    size = {"parameters": 9, "bytes": 36, "macs_per_second": 7, "embedding_dim": 6}
+    config.write_text(json.dumps(CONFIG | {"cost": size | {"parameters_with_head": with_head + 1000}}))
+    assert trained_cost(config)["with_head"] == with_head + 1000
+    config.write_text(json.dumps(CONFIG | {"cost": size | {"parameters_with_head": "many"}}))
+    with pytest.raises(DataError, match=r"config\.json: cost\.parameters_with_head: expected int"):
+        trained_cost(config)
+
+
 def test_the_cost_of_a_network_that_fits_no_memory_takes_none(files):
     config = files[-1]
     config.write_text(json.dumps(CONFIG | {"model": MODEL | {"channels": 10**7}}))

@@ -72,9 +72,11 @@ def made(eers=EERS, reference="trkd") -> Report:
     )
     settings = ReportSettings(
         "run",
+        "report",
         models,
         {"cosine": BackendSettings("cosine", None, (), None, None)},
         LISTS,
+        (0.01, 0.001),
         {"main": Experiment(tuple(places), "cosine", reference)},
     )
     given = {"settings": settings, "metrics": measured, "costs": costs, "comparisons": []}

@@ -41,7 +41,7 @@ STUDENTS = {  # name: objective, targets, baseline, parameters, EER
     "tdnn-trkd": ("trkd", ["logits"], "tdnn-none", 612_864, 0.0339),
 }
 TEACHER_PARAMETERS, TEACHER_WITH_HEAD, TEACHER_EER = 4_219_868, 8_239_223, 0.0280
-PRIORS = ("0.01", "0.05", "0.001")
+PRIORS = {0.05: 9, 0.001: 14, 0.01: 11}  # of minDCF, times the EER; a metrics file has them sorted as text
 BACKENDS = ("cosine", "plda", "calibrated")
 COUNTS = {
     "trials": 6000,
@@ -76,6 +76,7 @@ class Run:
             models[name] = model("student", arch, objective, targets, teacher, name, baseline)
         self.settings = {
             "run": "demo",
+            "target": "report",
             "models": models,
             "backends": {
                 "cosine": backend("cosine"),
@@ -83,6 +84,7 @@ class Run:
                 "calibrated": backend("fusion", systems=["plda"], calibrated_on="dev"),
             },
             "trials": ["trials", "hard"],
+            "p_targets": list(PRIORS),
             "experiments": {},
         }
         self.metrics, self.models, self.logs = {}, {}, {}
@@ -132,8 +134,8 @@ class Run:
             "eer_hull": eer * 0.99,
             "threshold_eer": separation / 2,
             "confidence": 0.95,
-            "min_dcf": {p: {"value": 9 * eer, "low": 8 * eer, "high": 10 * eer} for p in PRIORS},
-            "act_dcf": {p: {"value": 11 * eer, "low": 10 * eer, "high": 12 * eer} for p in PRIORS},
+            "min_dcf": costs(eer),
+            "act_dcf": costs(eer, 2),
             "cllr": {"value": 4 * eer, "low": 3.5 * eer, "high": 4.5 * eer},
             "min_cllr": 3.4 * eer,
             "det": {"p_miss": norm.cdf(edges - separation).tolist(), "p_fa": norm.sf(edges).tolist()},
@@ -218,9 +220,16 @@ def condition(targets, nontargets, eer, note=None):
     if note:
         rates = ("eer", "eer_low", "eer_high", "min_dcf", "min_cllr")
         return {**counts, **dict.fromkeys(rates), "note": note}
-    costs = {p: {"value": 9 * eer, "low": 8 * eer, "high": 10 * eer} for p in PRIORS}
     rates = {"eer": eer, "eer_low": 0.8 * eer, "eer_high": 1.2 * eer, "min_cllr": 3.4 * eer}
-    return {**counts, **rates, "min_dcf": costs}
+    return {**counts, **rates, "min_dcf": costs(eer)}
+
+
+def costs(eer, over=0):
+    """DCF at each prior, `over` times the EER above the least."""
+    return {
+        f"{p:g}": {"value": (times + over) * eer, "low": (times - 1) * eer, "high": (times + 3) * eer}
+        for p, times in sorted(PRIORS.items())
+    }
 
 
 @pytest.fixture
@@ -315,7 +324,7 @@ def test_results_table_shows_the_numbers_of_the_metrics_files(run, page):
         for backend in BACKENDS:
             for trials in ("trials", "hard"):
                 eer = run.eer(name, backend, trials)
-                costs = [f"{9 * eer:.3f}"] * 3
+                costs = [f"{times * eer:.3f}" for times in PRIORS.values()]
                 ends = f"{100 * (eer * 0.9):.2f} – {100 * (eer * 1.12):.2f}"
                 numbers = [f"{100 * eer:.2f}", ends, "", *costs]
                 assert any([row[0], *row[2:9]] == [name, backend, *numbers] for row in rows)
@@ -329,7 +338,7 @@ def test_summary_holds_every_system_with_exact_rates_and_published_reductions(ru
     for row in rows:
         eer = run.eer(row["model"], row["backend"], row["trials"])
         assert float(row["eer"]) == pytest.approx(eer, abs=5e-7)
-        measured = {"min_dcf_0.001": 9, "act_dcf_0.001": 11, "cllr": 4, "min_cllr": 3.4}
+        measured = {"min_dcf_0.05": 9, "min_dcf_0.001": 14, "act_dcf_0.001": 16, "cllr": 4, "min_cllr": 3.4}
         for column, factor in measured.items():
             assert float(row[column]) == pytest.approx(factor * eer, abs=1e-6)
         assert (row["reduction_with_head"] == "") == (row["role"] == "teacher")
@@ -395,12 +404,22 @@ def test_calibration_shows_cllr_and_actual_cost_of_log_likelihood_ratios_only(ru
     rows = [row for row in rows_of(calibration(run.read())) if row[0] == "fc8-wide"]
     eer = run.eer("fc8-wide", "plda", "trials")
     hull = f"{99 * eer:.2f}"
-    least, cost, lowest = f"{9 * eer:.3f}", f"{11 * eer:.3f}", f"{3.4 * eer:.3f}"
+    least, cost = ([f"{(times + over) * eer:.3f}" for times in PRIORS.values()] for over in (0, 2))
+    lowest = f"{3.4 * eer:.3f}"
     ends = f"{3.5 * eer:.3f} – {4.5 * eer:.3f}"
     loss = f"{0.6 * eer:.3f}"
-    assert rows[0] == ["fc8-wide", "plda", *[least, "–"] * 3, "–", "–", lowest, "–", hull]
+    assert rows[0] == [
+        "fc8-wide",
+        "plda",
+        *[text for each in least for text in (each, "–")],
+        "–",
+        "–",
+        lowest,
+        "–",
+        hull,
+    ]
     assert rows[1] == [
-        *("fc8-wide", "calibrated", *[least, cost] * 3),
+        *("fc8-wide", "calibrated", *[text for each in zip(least, cost, strict=True) for text in each]),
         *(f"{4 * eer:.3f}", ends, lowest, loss, hull),
     ]
     assert len(rows) == 2 * 2
@@ -433,7 +452,7 @@ def test_conditions_show_their_rates_and_why_there_is_none(run):
     sexes = [shown(factor, 0.8, 1.2) for factor in (0.8, 1.1)]
     assert rows[3] == ["fc8-wide", "plda", everything, *sexes, "no target trials"]
     assert page.index("1,000 + 1,200") < page.index("1,100 + 1,000") < page.index("900 + 800")
-    assert "minDCF at a target prior of 0.001 and min Cllr" in page
+    assert "minDCF at a target prior of 0.05 and min Cllr" in page
     assert "nan" not in page.lower()
 
 
@@ -572,7 +591,7 @@ def damage(path: Path, change) -> None:
         (lambda data: data.update(eer=2.8), "should be a fraction"),
         (lambda data: data.update(trials=True), "'trials' should be int"),
         (lambda data: data.update(min_dcf={}), "'min_dcf' is empty"),
-        (lambda data: data["min_dcf"].pop("0.01"), "disagree on the priors"),
+        (lambda data: data["min_dcf"].pop("0.01"), "'min_dcf' and 'act_dcf' disagree on the priors"),
         (lambda data: data["det"]["p_fa"].pop(), "60 miss rates but 59"),
         (lambda data: data["act_dcf"].pop("0.01"), "'min_dcf' and 'act_dcf' disagree on the priors"),
         (lambda data: data.pop("min_cllr"), "'min_cllr' is missing"),
@@ -706,12 +725,21 @@ def test_terminal_summary_ranks_students_by_the_eer_that_it_shows(tmp_path, run)
         assert shown == sorted(shown)
 
 
+def test_metrics_at_other_priors_than_the_settings_are_refused(run, tmp_path):
+    run.settings["p_targets"] = [0.05, 0.2]
+    with pytest.raises(
+        DataError,
+        match=r"--metrics xvector/\S+: min_dcf at 0\.001, 0\.01, 0\.05, but p_targets are 0\.05, 0\.2",
+    ):
+        write_summary(run.read(), tmp_path / "summary.tsv")
+
+
 def test_summary_of_an_earlier_version_is_shown_as_ever(run, tmp_path):
     write_summary(run.read(), tmp_path / "summary.tsv")
     lines = (tmp_path / "summary.tsv").read_text().splitlines()
     assert lines[0].split("\t")[-7:] == [
-        "min_dcf_0.05",
-        *(f"act_dcf_{p}" for p in sorted(PRIORS)),
+        "min_dcf_0.01",
+        *(f"act_dcf_{p:g}" for p in PRIORS),
         "cllr",
         "min_cllr",
         "group",

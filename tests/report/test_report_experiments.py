@@ -40,7 +40,7 @@ def blank(kind: type, **given):
 
 def metrics(eer: float) -> Metrics:
     """Metrics with this EER."""
-    costs = {"0.01": Interval(9 * eer, 8 * eer, 10 * eer), "0.05": Interval(1.0, 1.0, 1.0)}
+    costs = {"0.001": Interval(1.0, 1.0, 1.0), "0.01": Interval(9 * eer, 8 * eer, 10 * eer)}
     return blank(Metrics, eer=Interval(eer, 0.9 * eer, 1.2 * eer), min_dcf=costs)
 
 
@@ -76,7 +76,8 @@ def made(
             tests.append(Comparison("trials", *systems, 0.1, 0.1, Interval(difference, -1, 1), *p_values))
     kinds = {name: BackendSettings(name, None, (), None, None) for name in backends}
     settings = ReportSettings(
-        "run", models, kinds, ("trials",), {"main": Experiment(tuple(places), backends[-1], None)}
+        *("run", "report", models, kinds, ("trials",), (0.01, 0.001)),
+        {"main": Experiment(tuple(places), backends[-1], None)},
     )
     given = {
         "settings": settings,

@@ -112,6 +112,7 @@ def test_a_table_of_runs_has_a_row_for_each_system_of_its_models(run):
         "teachers": ["xvector"],
         "backends": ["plda"],
         "trials": ["trials", "hard"],
+        "p_targets": [0.01, 0.001, 0.05],
     }
     systems = [f"{name}/plda/{trials}" for name in names for trials in ("trials", "hard")]
     metrics = {system: run.metrics[system] for system in systems}
@@ -132,7 +133,16 @@ def test_a_table_of_runs_has_a_row_for_each_system_of_its_models(run):
     assert float(wide["reduction"]) == pytest.approx(1 - small / TEACHER_PARAMETERS, abs=1e-6)
     assert float(wide["reduction_with_head"]) == pytest.approx(1 - small / TEACHER_WITH_HEAD, abs=1e-6)
     assert float(wide["eer"]) == pytest.approx(run.eer("fc8-wide", "plda", "trials"), abs=1e-6)
-    assert float(wide["min_dcf"]) == pytest.approx(9 * float(wide["eer"]), abs=1e-5)
+    assert float(wide["min_dcf"]) == pytest.approx(11 * float(wide["eer"]), abs=1e-5)
+    with pytest.raises(
+        DataError, match=r"xvector\.plda\.trials\.json: no min_dcf at the prior 0\.2; make it"
+    ):
+        write_runs(
+            settings | {"p_targets": [0.2]},
+            metrics,
+            {name: run.models[name] for name in names},
+            run.folder / "runs.tsv",
+        )
     with pytest.raises(DataError, match="--metrics: nothing given for fc8-none/plda/hard"):
         write_runs(settings, dict(list(metrics.items())[:-1]), run.models, run.folder / "runs.tsv")
 

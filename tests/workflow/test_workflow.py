@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -148,6 +149,27 @@ def test_an_experiment_is_a_target_that_trains_its_own_models_only(finished, tmp
     planned = other.planned("results/tiny/experiments/seeds.tsv")
     assert (planned["teacher"], planned["student"], planned["experiment"]) == (1, 2, 1)
     assert not planned.keys() & {"aggregators", "dump", "paired", "report", "runs"}
+
+
+def test_an_experiment_has_a_page_and_a_plot_of_its_own_models_and_tests(copied, tmp_path):
+    other = type(copied)(tmp_path / "other")
+    other.directory.mkdir()
+    shutil.copy(copied.config_file, other.config_file)
+    planned = other.planned("results/tiny/experiments/seeds.html")
+    assert (planned["teacher"], planned["student"], planned["experiment_page"]) == (1, 2, 1)
+    assert not planned.keys() & {"aggregators", "dump", "report", "runs"}
+    lists = ("trials", "models")
+    assert planned["paired"] == len(lists)
+    copied.finish("results/tiny/experiments/seeds.html")
+    page = (copied.results / "experiments/seeds.html").read_text()
+    assert "<h1>tiny, experiment seeds</h1>" in page
+    assert "snakemake results/tiny/experiments/seeds.html" in page
+    assert "fc8-none-s1" in page
+    assert "fc8-heads" not in page
+    drawn = ElementTree.parse(copied.results / "experiments/seeds.svg").getroot()
+    assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
+    tests = read_tsv(copied.results / "metrics/paired/seeds/_students/plda/trials.tsv", PAIRED_COLUMNS)
+    assert [row[1:3] for row in tests] == [["fc8-none/plda", "xvector/plda"]]
 
 
 def test_the_table_of_an_experiment_has_its_students_by_seed_and_their_teacher(finished):

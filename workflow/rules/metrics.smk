@@ -42,7 +42,10 @@ rule paired:
     benchmark:
         "results/{run}/benchmarks/paired/{compared}.{trials}.tsv"
     wildcard_constraints:
-        compared=named([*config["backends"], ACROSS, *with_reference()]),
+        compared=named(
+            [*config["backends"], ACROSS, *with_reference(config["experiments"])]
+            + [f"{name}/{STUDENTS}/{backend_of(name)}" for name in config["experiments"]]
+        ),
     conda:
         "../../envs/spkdistill.yaml"
     params:

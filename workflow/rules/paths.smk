@@ -435,20 +435,24 @@ def named_systems(w, input):
     return [f"{name}={path}" for name, path in zip(config["backends"][w.backend]["systems"], input.scores)]
 
 
-def baseline(student):
-    """The group of the same student trained without a teacher, if the run has it."""
+def baseline(student, groups):
+    """The one of some groups that is the same student trained without a teacher, if there is."""
     settings = config["students"][student]
+    same = "student", "model", "training"
     for other in config["students"].values():
         if (
-            (other["student"], other["model"]) == (settings["student"], settings["model"])
+            all(other[key] == settings[key] for key in same)
             and other["distil"]["objective"] == "none"
             and other["group"] != settings["group"]
+            and other["group"] in groups
         ):
             return other["group"]
     return None
 
 
-ACROSS = "_backends"  # in the place of a back-end's name, which never begins so: each model's back-ends
+# In the place of the name of a back-end, which never begins so:
+ACROSS = "_backends"  # each model's back-ends
+STUDENTS = "_students"  # an experiment's students without a teacher and with theirs, before the back-end
 
 
 @cache
@@ -466,26 +470,30 @@ def compared(w):
             for group in groups
             for one, other in derived_backends()
         ]
-    experiment, _, backend = w.compared.rpartition("/")
-    pairs = reference_pairs(config, experiment) if experiment else student_pairs()
+    *path, backend = w.compared.split("/")
+    if path and path[-1] != STUDENTS:
+        pairs = reference_pairs(config, path[0])
+    else:
+        pairs = student_pairs(config["experiments"][path[0]]["models"] if path else config["students"])
     return [((*one, backend), (*other, backend)) for one, other in pairs]
 
 
-def student_pairs():
-    """Every student with itself trained without a teacher, and with its teacher."""
-    students = {settings["group"]: name for name, settings in config["students"].items()}
+def student_pairs(models):
+    """Each of some students with itself trained without a teacher, if that is one of them, and with its teacher."""
+    students = {group_of(model): model for model in models}
     return [
         ((group, (group,)), (other, (other,)))
         for group, student in students.items()
-        for other in (baseline(student), config["students"][student]["teacher"])
+        for other in (baseline(student, students), config["students"][student]["teacher"])
         if other
     ]
 
 
-def with_reference():
-    """EXPERIMENT/BACKEND for the tables of experiments that have a reference."""
-    experiments = config["experiments"]
-    return [f"{name}/{backend_of(name)}" for name in experiments if "reference" in experiments[name]]
+def with_reference(experiments):
+    """EXPERIMENT/BACKEND for the tables of those experiments that have a reference."""
+    return [
+        f"{name}/{backend_of(name)}" for name in experiments if "reference" in config["experiments"][name]
+    ]
 
 
 def derived_backends():
@@ -508,11 +516,19 @@ def compared_tables():
     return of_run("results/{run}/metrics/paired/{compared}/{trials}.tsv", compared=tables, trials=MEASURED)
 
 
-def reference_tables():
+def reference_tables(experiments):
     """Those of experiments that have a reference."""
     return of_run(
-        "results/{run}/metrics/paired/{compared}/{trials}.tsv", compared=with_reference(), trials=MEASURED
+        "results/{run}/metrics/paired/{compared}/{trials}.tsv",
+        compared=with_reference(experiments),
+        trials=MEASURED,
     )
+
+
+def student_tables(experiment):
+    """That of an experiment's students with themselves without a teacher, and with their teachers."""
+    compared = f"{experiment}/{STUDENTS}/{backend_of(experiment)}"
+    return of_run("results/{run}/metrics/paired/{compared}/{trials}.tsv", compared=compared, trials=MEASURED)
 
 
 def score_files(system, trials):
@@ -543,9 +559,12 @@ def pair_options(w, input):
     return options + (["--shared-seeds"] if w.compared == ACROSS else [])
 
 
-def report_settings():
-    """The run's models, back-ends and trial lists, in the order in which they are shown."""
-    models = {
+def report_settings(
+    title=RUN, target="report", models=MODELS, backends=config["backends"], experiments=config["experiments"]
+):
+    """What a page shows, the run as a whole or a part: models, back-ends and trial lists in their order."""
+    groups = set(map(group_of, models))
+    shown = {
         name: {
             "role": "teacher" if name in config["teachers"] else "student",
             "arch": Path(model["file"]).name if "file" in model else model["model"]["arch"],
@@ -555,17 +574,37 @@ def report_settings():
             "form": model.get("distil", {}).get("form"),
             "teacher": model.get("teacher"),
             "group": group_of(name),
-            "baseline": baseline(name) if name in config["students"] else None,
+            "baseline": baseline(name, groups) if name in config["students"] else None,
         }
         for name, model in MODELS.items()
+        if name in models
     }
     return {
-        "run": RUN,
-        "models": models,
-        "backends": {name: described(backend) for name, backend in config["backends"].items()},
+        "run": title,
+        "target": target,
+        "models": shown,
+        "backends": {name: described(config["backends"][name]) for name in backends},
         "trials": MEASURED,
-        "experiments": {name: experiment_settings(name) for name in config["experiments"]},
+        "p_targets": config["metrics"]["p_targets"],
+        "experiments": {name: experiment_settings(name) for name in experiments},
     }
+
+
+def page_settings(experiment):
+    """What the page of an experiment shows."""
+    return report_settings(
+        f"{RUN}, experiment {experiment}",
+        f"results/{RUN}/experiments/{experiment}.html",
+        runs_models(experiment_models(experiment)),
+        page_backends(experiment),
+        [experiment],
+    )
+
+
+def page_backends(experiment):
+    """The back-ends of the page of an experiment: its own, and what that fuses."""
+    own = backend_of(experiment)
+    return [*config["backends"][own].get("systems", []), own]
 
 
 def backend_of(experiment):
@@ -579,8 +618,15 @@ def experiment_settings(experiment):
     return {
         "students": experiment_models(experiment),
         "backend": backend_of(experiment),
-        "reference": config["experiments"][experiment].get("reference"),
+        "reference": written_reference(config["experiments"][experiment].get("reference")),
     }
+
+
+def written_reference(reference):
+    """A method's name, or a setting as `key=value`."""
+    if not isinstance(reference, dict):
+        return reference
+    return " ".join(f"{key}={json.dumps(value)}" for key, value in reference.items())
 
 
 def experiment_models(experiment):
@@ -592,7 +638,7 @@ def experiment_models(experiment):
 def in_experiment(model, vary):
     """A student's place in an experiment that varies the keys of `vary`."""
     settings = config["students"][model]
-    distil, own = settings["distil"], settings["model"] | settings["distil"]
+    distil, own = settings["distil"], settings["model"] | settings["training"] | settings["distil"]
     return {
         "model": model,
         **{key: settings[key] for key in ("group", "student", "teacher", "method", "seed")},
@@ -625,6 +671,7 @@ def runs_settings(students):
         "teachers": shown_teachers(students),
         "backends": list(config["backends"]),
         "trials": MEASURED,
+        "p_targets": config["metrics"]["p_targets"],
     }
     return in_pieces(json.dumps(settings))
 
@@ -634,15 +681,21 @@ def runs_models(students):
     return shown_teachers(students) + [student["model"] for student in students]
 
 
-def runs_metrics(students):
-    """Their metrics with every back-end on every trial list."""
+def runs_metrics(students, backends=config["backends"]):
+    """Their metrics with some back-ends on every trial list."""
     pattern = "results/{run}/metrics/{model}/{backend}/{trials}.json"
-    return of_run(pattern, model=runs_models(students), backend=config["backends"], trials=MEASURED)
+    return of_run(pattern, model=runs_models(students), backend=backends, trials=MEASURED)
 
 
 def runs_configs(students):
     """Their config.json."""
     return [model_file(model, "config.json") for model in runs_models(students)]
+
+
+def page_logs(experiment):
+    """The training logs of the models of an experiment; a foreign teacher has none."""
+    models = runs_models(experiment_models(experiment))
+    return [model_file(model, "log.tsv") for model in models if model not in FOREIGN]
 
 
 def described(backend):

@@ -5,11 +5,12 @@ from functools import partial
 from pathlib import Path
 
 from spkdistill.cli import add_settings, by_name, named_path, stage
+from spkdistill.errors import ConfigError
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add this room's subcommands."""
-    parser = commands.add_parser("report", help="the run's report: index.html and summary.tsv")
+    parser = commands.add_parser("report", help="the report of a run or an experiment as a page")
     add_settings(parser)
     add_measured(parser)
     named(parser, "--log", "NAME=TSV", "a training log")
@@ -21,9 +22,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     named(parser, "--reference", "EXPERIMENT/BACKEND/TRIALS=TSV", "paired tests against its reference")
     parser.add_argument("--html", required=True, type=Path, help="the page to write")
-    parser.add_argument("--summary", required=True, type=Path, help="the table to write")
+    parser.add_argument("--summary", type=Path, help="the table to write")
+    named(parser, "--plot", "EXPERIMENT=SVG", "the figure of an experiment to write")
     inputs = ["metrics", "model", "log", "rejected", "manifest", "analysis", "paired", "reference"]
-    stage(parser, run_report, ("report.page", "report.summary"), inputs, ["html", "summary"])
+    stage(parser, run_report, ("report.page", "report.summary"), inputs, ["html", "summary", "plot"])
 
     parser = commands.add_parser("runs", help="a table of students and their teachers, a row for each run")
     add_settings(parser)
@@ -51,7 +53,8 @@ def named(parser: argparse.ArgumentParser, option: str, form: str, text: str) ->
 
 
 def run_report(options: argparse.Namespace) -> None:
-    """Read every input, then write the page and the summary."""
+    """Read every input, then write the page, the summary and the plots."""
+    from spkdistill.report.experiments import write_plot
     from spkdistill.report.inputs import read_report
     from spkdistill.report.page import write_page
     from spkdistill.report.summary import write_summary
@@ -67,7 +70,12 @@ def run_report(options: argparse.Namespace) -> None:
         manifests=by_name("--manifest", options.manifest),
         analyses=by_name("--analysis", options.analysis),
     )
-    write_summary(report, options.summary)
+    for experiment, path in by_name("--plot", options.plot).items():
+        if experiment not in report.settings.experiments:
+            raise ConfigError(f"--plot {experiment}: no experiment of the report's settings")
+        write_plot(report, experiment, path)
+    if options.summary:
+        write_summary(report, options.summary)
     write_page(report, options.html)
 
 

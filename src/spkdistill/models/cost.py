@@ -77,13 +77,20 @@ def published_costs() -> list[dict[str, Any]]:
 
 
 def trained_cost(config_path: str | Path) -> dict[str, Any]:
-    """The cost of a trained network, from its config.json, or what was measured of a foreign one."""
+    """The cost of a trained network, from its config.json, or what was measured of a foreign one.
+
+    `with_head` counts all that it was trained with, as config.json says: also heads of targets, which are not
+    kept. Without `cost` there it counts the head of the classes alone.
+    """
     config, network = read_network_config(config_path)
     with blaming(config_path):
         if is_foreign(network):
-            return foreign_cost(str(config_path), build(ForeignCost, config.get("cost", {}), "cost"))
+            return foreign_cost(str(config_path), build(MeasuredCost, config.get("cost", {}), "cost"))
         speakers = len(network.speakers)
-        return cost(str(config_path), network.model, network.feature_dim, network.head, speakers)
+        row = cost(str(config_path), network.model, network.feature_dim, network.head, speakers)
+        if "cost" in config:
+            row["with_head"] = build(MeasuredCost, config["cost"], "cost").parameters_with_head
+        return row
 
 
 def cost(
@@ -108,8 +115,8 @@ def cost(
 
 
 @dataclass(frozen=True)
-class ForeignCost:
-    """The `cost` of a foreign network's config.json."""
+class MeasuredCost:
+    """The `cost` of a network's config.json."""
 
     parameters: int
     parameters_with_head: int
@@ -118,7 +125,7 @@ class ForeignCost:
     embedding_dim: int
 
 
-def foreign_cost(name: str, size: ForeignCost) -> dict[str, Any]:
+def foreign_cost(name: str, size: MeasuredCost) -> dict[str, Any]:
     """As `cost`, of what cannot be built."""
     teacher = cost(name, XVECTOR, 30, KALDI_HEAD, SPEAKERS)
     return teacher | {

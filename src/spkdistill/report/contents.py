@@ -78,12 +78,17 @@ class BackendSettings:
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """The run's name; its models, back-ends, trial lists and experiments in the order of the page."""
+    """The name of a run or an experiment; models, back-ends, lists and experiments in the order of the page.
+
+    `target` makes the page. minDCF is shown at the first of `p_targets` where there is room for one.
+    """
 
     run: str
+    target: str
     models: dict[str, Any]
     backends: dict[str, Any]
     trials: tuple[str, ...]
+    p_targets: tuple[float, ...]
     experiments: dict[str, Any]
 
 

@@ -1,7 +1,9 @@
 """The report's experiments: whether the aims hold, the students plotted, and a table of them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from spkdistill.files import write_text
 from spkdistill.report.contents import Comparison, Report
 from spkdistill.report.experiment_plots import plot, setting_of
 from spkdistill.report.experiment_rows import Row, Setting, differing, learns, rows, spelt
@@ -35,6 +37,13 @@ def experiments(report: Report) -> Markup | None:
     return join(
         element("p", note, cls="note"), *(block(report, name) for name in report.settings.experiments)
     )
+
+
+def write_plot(report: Report, name: str, path: Path) -> None:
+    """Write the figure of an experiment as SVG."""
+    found = {trials: rows(report, name, trials) for trials in report.settings.trials}
+    image = plot(name, found, setting_of(report.settings.experiments[name].students))
+    write_text(path, f'<?xml version="1.0" encoding="UTF-8"?>\n{image}\n')
 
 
 def block(report: Report, name: str) -> Markup:

@@ -1,6 +1,7 @@
 """Reads what the report is made from, and checks it."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def read_settings(mapping: Mapping[str, Any]) -> ReportSettings:
             raise ConfigError(
                 f"report.trials: {backend.calibrated_on} cannot judge {name}, which learnt on it"
             )
-    for key in ("models", "backends", "trials"):
+    for key in ("models", "backends", "trials", "p_targets"):
         if not getattr(settings, key):
             raise ConfigError(f"report.{key}: empty; a report needs one at least")
     experiments = {
@@ -125,7 +126,7 @@ def read_settings(mapping: Mapping[str, Any]) -> ReportSettings:
             raise ConfigError(
                 f"report.experiments.{name}.backend: {experiment.backend!r} is not a back-end of this run"
             )
-    return ReportSettings(settings.run, models, backends, settings.trials, experiments)
+    return replace(settings, models=models, backends=backends, experiments=experiments)
 
 
 def read_experiment(mapping: Mapping[str, Any], where: str) -> Experiment:

@@ -90,7 +90,8 @@ def comparison(report: Report, experiment: str, found: Mapping[str, list[Row]]) 
     compared = methods(report, experiment, found)
     if not compared:
         return None
-    reference = report.settings.experiments[experiment].reference
+    asked = report.settings.experiments[experiment].reference
+    reference = asked if asked in {method.name for method in compared} else None
     note = NOTE.format(len(compared[0].eers)) + (AGAINST.format(reference) if reference else "")
     names = report.settings.trials
     header = [

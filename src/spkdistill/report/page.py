@@ -107,7 +107,7 @@ def provenance(report: Report) -> Markup:
     """How to make the page again, and, folded away, versions, settings and model configurations."""
     rerun = element(
         "p",
-        element("code", "snakemake report"),
+        element("code", f"snakemake {report.settings.target}"),
         " makes this page again from the run's config, and before it whatever is missing or out of date.",
     )
     made_by = {json.dumps(manifest["made_by"], sort_keys=True) for manifest in report.manifests.values()}

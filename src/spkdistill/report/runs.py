@@ -7,9 +7,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from spkdistill.errors import ConfigError
+from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_json, write_tsv
-from spkdistill.report.contents import ExperimentModel, Metrics, reductions
+from spkdistill.report.contents import ExperimentModel, reductions
 from spkdistill.report.inputs import check_names, read_cost, read_metrics
 from spkdistill.settings import build
 
@@ -29,6 +29,7 @@ class RunsSettings:
     teachers: tuple[str, ...]
     backends: tuple[str, ...]
     trials: tuple[str, ...]
+    p_targets: tuple[float, ...]
 
 
 def write_runs(
@@ -36,6 +37,7 @@ def write_runs(
 ) -> None:
     """Write the table: rates and reductions are shares of 1, an empty field is a value that does not apply.
 
+    minDCF is that at the first of `p_targets`.
     `metrics` is keyed by "model/backend/trials", `models`, the config.json of each, by name.
     """
     table = build(RunsSettings, settings, "runs")
@@ -49,13 +51,12 @@ def write_runs(
     check_names("--metrics", metrics, dict.fromkeys(systems))
     check_names("--model", models, of_model)
 
+    prior = f"{table.p_targets[0]:g}"
     costs = {name: read_cost(read_json(models[name]), models[name]) for name in of_model}
     rows = []
     for system in systems:
         name, backend, trials = system.split("/")
-        fields = (
-            of_model[name] | rates(read_metrics(metrics[system])) | {"backend": backend, "trials": trials}
-        )
+        fields = of_model[name] | rates(metrics[system], prior) | {"backend": backend, "trials": trials}
         fields |= {key: getattr(costs[name], key) for key in ("parameters", "bytes")}
         fields["macs_per_second"] = f"{costs[name].macs_per_second:.0f}"
         if fields["student"]:
@@ -91,8 +92,11 @@ def field(settings: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={json.dumps(value)}" for key, value in settings.items())
 
 
-def rates(metrics: Metrics) -> dict[str, str]:
+def rates(path: Path, prior: str) -> dict[str, str]:
     """The error rates of a row."""
+    metrics = read_metrics(path)
+    if prior not in metrics.min_dcf:
+        raise DataError(f"{path}: no min_dcf at the prior {prior}; make it again")
     values = {"eer": metrics.eer.value, "eer_low": metrics.eer.low, "eer_high": metrics.eer.high}
-    values["min_dcf"] = next(iter(metrics.min_dcf.values())).value
+    values["min_dcf"] = metrics.min_dcf[prior].value
     return {key: f"{value:.6f}" for key, value in values.items()}

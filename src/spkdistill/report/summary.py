@@ -30,13 +30,15 @@ def write_summary(report: Report, path: Path) -> None:
 
 
 def shared_priors(report: Report) -> list[str]:
-    """The target priors of minDCF, which must be the same in every metrics file."""
-    listed = {tuple(metrics.min_dcf) for metrics in report.metrics.values()}
-    if len({frozenset(priors) for priors in listed}) != 1:
-        raise DataError(
-            "--metrics: the files disagree on the priors of min_dcf; make them again with one setting"
-        )
-    return sorted(min(listed), key=float)
+    """The target priors of minDCF as the metrics files name them, in the order of the settings."""
+    priors = [f"{p:g}" for p in report.settings.p_targets]
+    for system, metrics in report.metrics.items():
+        if metrics.min_dcf.keys() != set(priors):
+            raise DataError(
+                f"--metrics {'/'.join(system)}: min_dcf at {', '.join(metrics.min_dcf)}, but p_targets are "
+                f"{', '.join(priors)}; make it again"
+            )
+    return priors
 
 
 def summary_row(report: Report, key: tuple[str, str, str], priors: list[str]) -> list[str]:
@@ -115,7 +117,7 @@ def trials_block(trials: str, rows: list[dict[str, str]], every_backend: bool) -
     students = [row for row in rows if row["role"] == "student"]
     best = min(students, key=lambda row: float(row["eer"]), default=None)
     priors = [name.removeprefix(MIN_DCF) for name in rows[0] if name.startswith(MIN_DCF)]
-    prior = "0.01" if "0.01" in priors else priors[0]
+    prior = priors[0]
     interval = f"{percent(float(rows[0]['confidence']), 0)} interval"
     header = ["", "model", "objective", "back-end", "EER %", interval]
     header += [f"minDCF {prior}", "parameters", "smaller", "(with head)"]
