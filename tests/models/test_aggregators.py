@@ -40,3 +40,24 @@ def test_dictionary_aggregator_starts_from_frames_and_trains():
     assert embedding.dtype == torch.float32
     assert embedding.shape == (4, 6)
     assert all(parameter.grad.abs().sum() > 0 for parameter in aggregator.parameters())
+
+
+def test_dictionary_aggregator_trains_on_wide_frames():
+    """1,800 values a frame: losses fall, and frames go on choosing between components."""
+    dims, speakers = [800, 1000], torch.arange(8).repeat(4)
+    of_speaker = [torch.randn(8, dim, 1)[speakers] for dim in dims]
+    layers = [mean + torch.randn(len(speakers), mean.shape[1], 30) for mean in of_speaker]
+    aggregator, head = LdeAggregator(AggregatorSettings(16, 4), dims), torch.nn.Linear(16, 8)
+    aggregator.initialise(layers)
+    optimizer = torch.optim.AdamW([*aggregator.parameters(), *head.parameters()], lr=1e-3)
+    losses = []
+    for _ in range(20):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = torch.nn.functional.cross_entropy(head(aggregator(layers)), speakers)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert max(losses[-5:]) < 0.2 * losses[0]
+    weights = (-aggregator.pooling.scales() * aggregator.pooling.distances(layers)).softmax(1)
+    assert weights.amax(1).mean() < 0.95

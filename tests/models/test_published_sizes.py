@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from spkdistill.distill.parts import frame_layers, lacks
+from spkdistill.models.aggregators import aggregated
 from spkdistill.models.build import build_model
 from spkdistill.models.cost import (
     CONFORMER,
@@ -28,6 +29,30 @@ def published(name):
     settings, feature_dim, _ = PUBLISHED[name]
     with torch.device("meta"):
         return build_model(settings, feature_dim).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "narrow", "wide", "pooled"),
+    [
+        ("xvector", 512, 1500, 4 * 512 + 1500),  # frame4 and frame5; 3548, twice that in sp_aggr
+        ("etdnn", 512, 1500, 9 * 512 + 1500),
+        ("dtdnn", 256, 512, 128 + 256 + 512),  # the transit layers
+        ("ecapa, 400 channels", 400, 1536, 4 * 400 + 1536),
+        ("cam++", 512, 512, 128 + 256 + 2 * 512),
+        ("resnet34", 256, 2560, 32 + 32 + 64 + 128 + 2560),  # 256 maps of 10 rows
+        ("sam-resnet34", 512, 5120, 64 + 64 + 128 + 256 + 5120),
+        ("res2net34", 512, 5120, 32 + 64 + 128 + 256 + 5120),
+        ("mobilenet", 320, 960, 32 + 16 + 24 + 32 + 64 + 96 + 160 + 960),  # 320 maps of 3 rows
+        ("conformer", 256, 6 * 256, 7 * 256),
+        ("redimnet-b2", 1152, 1152, 7 * 1152),
+    ],
+)
+def test_the_layers_that_targets_are_made_of(name, narrow, wide, pooled):
+    network = published(name)
+    dims = network.layer_dims
+    assert (dims[network.NARROW_BN], dims[network.WIDE_BN]) == (narrow, wide)
+    assert len(dims) - 2 <= network.NARROW_BN % len(dims) < network.WIDE_BN % len(dims) == len(dims) - 1
+    assert sum(aggregated(network, dims)) == pooled
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
