@@ -362,11 +362,21 @@ def check_logits(config: dict[str, Any]) -> None:
                     f"students.{name}: {what} needs every logit, but teachers.{teacher}.logits.form is topk; "
                     "say factored or dense"
                 )
-            if one["objective"] == "gkd" and one["size"] - 1 > cache["k"]:
-                raise ConfigError(
-                    f"students.{name}: size: {one['size']} needs the {one['size'] - 1} largest others, but "
-                    f"teachers.{teacher}.logits.k is {cache['k']}; raise k, or say factored or dense"
-                )
+            for setting, needed in largest_needed(one):
+                if needed > cache["k"]:
+                    raise ConfigError(
+                        f"students.{name}: {setting} needs the {needed} largest others, but "
+                        f"teachers.{teacher}.logits.k is {cache['k']}; raise k, or say factored or dense"
+                    )
+
+
+def largest_needed(objective: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """A setting of an objective on logits, and how many of the largest others it asks for, if it says so."""
+    if objective["objective"] == "gkd":
+        yield f"size: {objective['size']}", objective["size"] - 1
+    tau = objective.get("tau")
+    if isinstance(tau, dict) and isinstance(tau["end"], dict) and "classes" in tau["end"]:
+        yield f"tau.end.classes: {tau['end']['classes']}", tau["end"]["classes"]
 
 
 def give_margins(config: dict[str, Any]) -> None:

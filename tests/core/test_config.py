@@ -245,14 +245,23 @@ def test_objectives_that_need_every_logit_are_refused_where_the_largest_are_cach
     )
 
 
-@pytest.mark.parametrize(("size", "refused"), [(21, False), (22, True)])
-def test_a_group_of_more_than_the_largest_that_are_cached_is_refused(config, size, refused):
-    config["objectives"]["kd"] = {"objective": "gkd", "size": size}
+@pytest.mark.parametrize(
+    ("objective", "refused"),
+    [
+        ({"objective": "gkd", "size": 21}, None),
+        ({"objective": "gkd", "size": 22}, "size: 22 needs the 21"),
+        ({"objective": "trkd", "tau": 0.1}, None),
+        ({"objective": "trkd", "tau": {"end": {"classes": 20}}}, None),
+        ({"objective": "trkd", "tau": {"end": {"classes": 21}}}, r"tau\.end\.classes: 21 needs the 21"),
+    ],
+)
+def test_a_group_of_more_than_the_largest_that_are_cached_is_refused(config, objective, refused):
+    config["objectives"]["kd"] = objective
     config["teachers"]["xvector"]["logits"] = {"form": "topk", "k": 20}
     if not refused:
         resolve(config, SCHEMA)
         return
-    said = r"students\..*-kd: size: 22 needs the 21 largest others, but .*\.logits\.k is 20; raise k.*"
+    said = rf"students\..*-kd: {refused} largest others, but .*\.logits\.k is 20; raise k.*"
     with pytest.raises(ConfigError) as caught:
         resolve(config, SCHEMA)
     assert re.fullmatch(said, str(caught.value))

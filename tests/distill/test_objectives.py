@@ -1,6 +1,7 @@
 """The losses equal loops over examples in float64, satisfy their identities, and survive extreme logits."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -235,6 +236,35 @@ def test_equal_non_targets_are_taken_in_the_order_of_their_classes():
     assert chosen([0.01] * 100, 2, 0.04) == [0, 1, 3, 4]
 
 
+def test_ties_are_broken_row_by_row():
+    """Posteriors of three levels: nearly every row's set ends among equal classes."""
+    levels = torch.randint(1, 4, (50, 30), generator=torch.Generator().manual_seed(1)).double()
+    labels = torch.arange(50) % 30
+    wanted = torch.linspace(0.02, 0.98, 50, dtype=torch.float64)
+    others = levels.scatter(1, labels.unsqueeze(1), 0)
+    others /= others.sum(1, keepdim=True)
+    members, count = confusion_set(others.clone(), wanted, labels)
+    if members.dtype == torch.int64:
+        members = torch.zeros_like(others).scatter(1, members, 1).scatter(1, labels.unsqueeze(1), 0)
+    for row, size, label, of in zip(members, count.tolist(), labels.tolist(), others, strict=True):
+        ranked = sorted((j for j in range(30) if j != label), key=lambda j: (-of[j].item(), j))
+        assert row.nonzero().flatten().tolist() == sorted(ranked[:size])
+
+
+@pytest.mark.parametrize("tau", [0.05, 0.5, 0.99])
+def test_no_sum_depends_on_its_order_which_a_gpu_refuses(tau, monkeypatch):
+    """torch.use_deterministic_algorithms refuses cumulative sums of floats on a GPU."""
+    cumsum = torch.Tensor.cumsum
+
+    def exact(values, *arguments):
+        assert not values.dtype.is_floating_point
+        return cumsum(values, *arguments)
+
+    monkeypatch.setattr(torch.Tensor, "cumsum", exact)
+    student, teacher, labels = logits(classes=200)
+    assert triage(student.float(), teacher.float(), labels, T, tau).within_confusion.isfinite().all()
+
+
 def test_a_set_is_the_same_found_among_few_and_among_all():
     """Up to tau 0.2 ten of the 80 classes are sorted, above it as many as a sample of them says."""
     random = np.random.default_rng(0)
@@ -373,6 +403,9 @@ def test_the_last_tau_leaves_half_of_the_views_no_larger_a_set(mass):
     assert sizes.median() == 7
     share = build_objective({**TRKD, "mass": mass, "tau": {**TAU, "end": {"share": 7 / 59}}}, "distil")
     assert share.ending(teacher, labels).tau.end == fitted.tau.end
+    assert replace(share, kept=7).ending(teacher, labels).tau.end == fitted.tau.end
+    with pytest.raises(ConfigError, match=r"tau\.end: 7 classes, but the cache has the 6 largest others"):
+        replace(share, kept=6).ending(teacher, labels)
 
 
 def test_a_curriculum_may_be_in_epochs():

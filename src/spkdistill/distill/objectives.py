@@ -180,6 +180,11 @@ class Trkd(LogitObjective):
             raise ConfigError(
                 f"tau.end: {size} classes of {others} non-targets; leave some for the background"
             )
+        if self.kept is not None and size > self.kept:
+            raise ConfigError(
+                f"tau.end: {size} classes, but the cache has the {self.kept} largest others of a view; give "
+                "its teacher a larger logits.k, or the form factored or dense"
+            )
         own, rest = split_target(teacher, labels, self.temperature)
         ordered = largest(rest.softmax(1), size).double()
         mass = ordered.sum(1)

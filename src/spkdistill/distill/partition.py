@@ -53,9 +53,9 @@ def cutoff(others: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
 def likely_width(others: Tensor, wanted: Tensor) -> int:
     """A number of classes that is likely to hold F in every row, from a sample of the classes."""
     sample = others[:, ::STRIDE]
-    rising = largest(sample, sample.shape[1]).clamp(min=0).cumsum(1)
-    share = (wanted.double() / MASS_UNITS).to(rising.dtype)
-    left_out = torch.searchsorted(rising, (rising[:, -1] * (1 - share)).unsqueeze(1), right=True)
+    masses = (largest(sample, sample.shape[1]).clamp(min=0) * MASS_UNITS).long().cumsum(1)
+    spare = (masses[:, -1] * (1 - wanted.double() / MASS_UNITS)).long()
+    left_out = torch.searchsorted(masses, spare.unsqueeze(1), right=True)
     needed = max(1, sample.shape[1] - int(left_out.min()))
     return min(round(STRIDE * (needed + 2 * needed**0.5)), others.shape[1] - 1)
 
@@ -82,11 +82,11 @@ def above(others: Tensor, threshold: Tensor, count: Tensor, labels: Tensor) -> T
 
 
 def drop_ties(found: Tensor, others: Tensor, threshold: Tensor, count: Tensor) -> None:
-    """Take from the classes at the threshold the last ones, until `count` are left; one row in hundreds."""
-    surplus = found.sum(1) - count
-    for row in surplus.nonzero().squeeze(1).tolist():
-        tied = (others[row] == threshold[row]).nonzero().squeeze(1)
-        found[row, tied[len(tied) - int(surplus[row]) :]] = False
+    """Take from the classes at the threshold the last ones, until `count` are left."""
+    rows = (found.sum(1) - count).nonzero().squeeze(1)
+    tied = others[rows] == threshold[rows]
+    first = tied.cumsum(1) <= (count[rows] - (others[rows] > threshold[rows]).sum(1)).unsqueeze(1)
+    found[rows] &= first | ~tied
 
 
 def at_least(values: Tensor, threshold: Tensor) -> Tensor:
