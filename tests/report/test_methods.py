@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from test_report_experiments import blank, metrics
 
+from spkdistill.files import read_tsv
 from spkdistill.report.contents import (
     BackendSettings,
     Comparison,
@@ -20,7 +21,7 @@ from spkdistill.report.contents import (
 )
 from spkdistill.report.experiment_rows import rows
 from spkdistill.report.experiments import experiments
-from spkdistill.report.methods import comparison, methods
+from spkdistill.report.methods import COLUMNS, comparison, methods, write_methods
 
 LISTS = "easy", "hard"
 EERS = {  # by student and method: those of two seeds on each list
@@ -109,9 +110,31 @@ def test_gain_is_that_of_the_mean_over_lists_averaged_over_students_and_rank_the
 def test_only_methods_that_train_every_student_are_compared():
     report = made()
     assert "kd" not in [method.name for method in methods(report, "main", found(report))]
+    one_method = made({"small": {"none": EERS["small"]["none"]}}, reference=None)
+    assert methods(one_method, "main", found(one_method)) == []
+    assert comparison(one_method, "main", found(one_method)) is None
+
+
+def test_the_methods_of_one_student_are_compared_by_its_own_tests():
     alone = made({"small": EERS["small"]})
-    assert methods(alone, "main", found(alone)) == []
-    assert comparison(alone, "main", found(alone)) is None
+    none, dkd, trkd = methods(alone, "main", found(alone))
+    assert trkd.gain == pytest.approx(1 - 0.11 / 0.15)
+    assert (none.rank, dkd.rank, trkd.rank) == (3, 1.75, 1.25)  # dkd and trkd are equal on one list
+    assert none.against[1].p_value == 0.002
+    assert "Means over 1 student, each" in str(comparison(alone, "main", found(alone)))
+
+
+def test_the_table_of_methods_has_a_row_for_each_list(tmp_path):
+    write_methods(made(), "main", tmp_path / "methods.tsv")
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in read_tsv(tmp_path / "methods.tsv", COLUMNS)]
+    assert [(row["method"], row["trials"]) for row in rows] == [
+        (method, trials) for method in ("none", "dkd", "trkd") for trials in LISTS
+    ]
+    dkd = rows[3]
+    assert float(dkd["eer"]) == pytest.approx((0.17 + 0.08) / 2)
+    assert (dkd["students"], dkd["reference"], dkd["difference"]) == ("2", "trkd", "-0.015000")
+    assert (dkd["p_value"], dkd["p_holm"], dkd["rank"]) == ("0.004000", "0.012000", "1.3750")
+    assert [row["p_value"] for row in rows if row is not dkd] == [""] * 5
 
 
 def test_the_comparison_is_shown_best_first_with_its_tests():

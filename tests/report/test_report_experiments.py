@@ -90,10 +90,9 @@ def made(
 
 
 def shown(report: Report) -> list[list[str]]:
-    """The rows of the section's table, without markup, two lines of a cell told apart by a bar."""
-    found = re.findall(
-        r"<tr>(<td.*?)</tr>", str(experiments(report)).replace("<br>", "|").replace("\u00a0", " ")
-    )
+    """The rows of the section's last table, without markup, two lines of a cell told apart by a bar."""
+    page = str(experiments(report)).rpartition("main, trial list trials")[2]
+    found = re.findall(r"<tr>(<td.*?)</tr>", page.replace("<br>", "|").replace("\u00a0", " "))
     return [[unescape(re.sub(r"<[^>]*>", "", c)) for c in re.findall(r"<td.*?</td>", row)] for row in found]
 
 

@@ -168,6 +168,8 @@ def test_an_experiment_has_a_page_and_a_plot_of_its_own_models_and_tests(copied,
     assert "fc8-heads" not in page
     drawn = ElementTree.parse(copied.results / "experiments/seeds.svg").getroot()
     assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
+    methods = (copied.results / "experiments/seeds.methods.tsv").read_text()
+    assert methods.count("\n") == 1  # one method: nothing to compare
     tests = read_tsv(copied.results / "metrics/paired/seeds/_students/plda/trials.tsv", PAIRED_COLUMNS)
     assert [row[1:3] for row in tests] == [["fc8-none/plda", "xvector/plda"]]
 

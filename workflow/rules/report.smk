@@ -58,6 +58,7 @@ use rule report as experiment_page with:
     output:
         html="results/{run}/experiments/{experiment}.html",
         plot="results/{run}/experiments/{experiment}.svg",
+        methods="results/{run}/experiments/{experiment}.methods.tsv",
     log:
         "results/{run}/logs/experiment_page/{experiment}.log",
     benchmark:
@@ -73,7 +74,7 @@ use rule report as experiment_page with:
         rejected=lambda w, input: by_stage(input.rejected),
         manifests=lambda w, input: by_stage(input.manifests),
         analyses=[],
-        beside=lambda w, output: f"--plot {w.experiment}={output.plot}",
+        beside=lambda w, output: f"--plot {w.experiment}={output.plot} --methods {w.experiment}={output.methods}",
         code=stage_code("report"),
     message:
         "Writing the page of the experiment {wildcards.experiment}"

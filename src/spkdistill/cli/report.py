@@ -24,8 +24,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--html", required=True, type=Path, help="the page to write")
     parser.add_argument("--summary", type=Path, help="the table to write")
     named(parser, "--plot", "EXPERIMENT=SVG", "the figure of an experiment to write")
+    named(parser, "--methods", "EXPERIMENT=TSV", "the table of the methods of an experiment to write")
     inputs = ["metrics", "model", "log", "rejected", "manifest", "analysis", "paired", "reference"]
-    stage(parser, run_report, ("report.page", "report.summary"), inputs, ["html", "summary", "plot"])
+    outputs = ["html", "summary", "plot", "methods"]
+    stage(parser, run_report, ("report.page", "report.summary"), inputs, outputs)
 
     parser = commands.add_parser("runs", help="a table of students and their teachers, a row for each run")
     add_settings(parser)
@@ -53,9 +55,10 @@ def named(parser: argparse.ArgumentParser, option: str, form: str, text: str) ->
 
 
 def run_report(options: argparse.Namespace) -> None:
-    """Read every input, then write the page, the summary and the plots."""
+    """Read every input, then write the page and what else is asked for."""
     from spkdistill.report.experiments import write_plot
     from spkdistill.report.inputs import read_report
+    from spkdistill.report.methods import write_methods
     from spkdistill.report.page import write_page
     from spkdistill.report.summary import write_summary
 
@@ -70,10 +73,14 @@ def run_report(options: argparse.Namespace) -> None:
         manifests=by_name("--manifest", options.manifest),
         analyses=by_name("--analysis", options.analysis),
     )
-    for experiment, path in by_name("--plot", options.plot).items():
-        if experiment not in report.settings.experiments:
-            raise ConfigError(f"--plot {experiment}: no experiment of the report's settings")
-        write_plot(report, experiment, path)
+    for option, pairs, write in (
+        ("--plot", options.plot, write_plot),
+        ("--methods", options.methods, write_methods),
+    ):
+        for experiment, path in by_name(option, pairs).items():
+            if experiment not in report.settings.experiments:
+                raise ConfigError(f"{option} {experiment}: no experiment of the report's settings")
+            write(report, experiment, path)
     if options.summary:
         write_summary(report, options.summary)
     write_page(report, options.html)

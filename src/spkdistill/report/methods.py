@@ -2,22 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 from scipy.stats import rankdata
 
 from spkdistill.distill.parts import EMBEDDING_OPTIONS
+from spkdistill.files import write_tsv
 from spkdistill.report.contents import Comparison, ExperimentModel, Report, System
-from spkdistill.report.experiment_rows import Row
+from spkdistill.report.experiment_rows import Row, rows
 from spkdistill.report.html import Markup, cell, element, figure, heading, join, number, table
 from spkdistill.report.numbers import percent, unbroken
 from spkdistill.report.plots import PALETTE, PLAIN, STYLE, TEACHER, grid, svg
-from spkdistill.report.sentences import SIGNIFICANT
+from spkdistill.report.sentences import SIGNIFICANT, plural
 from spkdistill.report.tables import test_cell
 
+COLUMNS = [
+    *("method", "students", "trials", "eer", "gain", "rank"),  # eer: mean over students
+    *("reference", "difference", "low", "high", "p_value", "p_holm"),  # the reference less the method
+]
 NOTE = (
-    "Means over {} students, each a network with its teacher. Gain: what a method takes off the EER of "
+    "Means over {}, each a network with its teacher. Gain: what a method takes off the EER of "
     "the same student without a teacher, of the mean over trial lists, and of that the mean over "
     "students (as arXiv 2601.14699). Rank: mean over students and trial lists; 1 is the lowest EER."
 )
@@ -43,11 +49,12 @@ class Method:
 
 def methods(report: Report, experiment: str, found: Mapping[str, list[Row]]) -> list[Method]:
     """The methods that train every student of an experiment; `found` are its rows by trial list."""
-    rows = [row for of_list in found.values() for row in of_list if row.place]
+    of_students = [row for of_list in found.values() for row in of_list if row.place]
     eers: dict[str, dict[tuple[str, ...], list[float]]] = {}
-    for row in rows:
+    for row in of_students:
         of_method = eers.setdefault(row.place.method, {})
-        for teacher in {other.teacher for other in rows} if row.place.objective == NONE else [row.teacher]:
+        beside = {other.teacher for other in of_students} if row.place.objective == NONE else [row.teacher]
+        for teacher in beside:
             of_method.setdefault((teacher, *network_of(row.place)), []).append(row.eer.value)
     students = {student for name, of_method in eers.items() if name != NONE for student in of_method}
     arrays = {
@@ -55,7 +62,7 @@ def methods(report: Report, experiment: str, found: Mapping[str, list[Row]]) -> 
         for name, of_method in eers.items()
         if of_method.keys() >= students
     }
-    if len(students) < 2 or len(arrays) < 2:
+    if len(arrays) < 2:
         return []
     ranks = rankdata(list(arrays.values()), axis=0).mean(axis=(1, 2))
     return [
@@ -78,11 +85,34 @@ def gain(eers: np.ndarray, without: np.ndarray | None) -> float | None:
 
 
 def against(report: Report, experiment: str, method: str) -> list[Comparison | None]:
-    """The reference of an experiment tested against a method over all students, on each trial list."""
+    """The reference of an experiment tested against a method over all students, on each trial list.
+
+    Where there is one student, its test is that of all.
+    """
     settings = report.settings.experiments[experiment]
-    baseline = System(f"{experiment}:{method}", settings.backend)
-    tests = {test.trials: test for test in report.references[experiment] if test.baseline == baseline}
+    groups = {place.group for place in settings.students if place.method == method}
+    of_method = {f"{experiment}:{method}"} | (groups if len(groups) == 1 else set())
+    baselines = [System(name, settings.backend) for name in of_method]
+    tests = {test.trials: test for test in report.references[experiment] if test.baseline in baselines}
     return [tests.get(trials) for trials in report.settings.trials]
+
+
+def write_methods(report: Report, experiment: str, path: Path) -> None:
+    """Write the methods of an experiment on each trial list; shares of 1, empty what does not apply."""
+    found = {trials: rows(report, experiment, trials) for trials in report.settings.trials}
+    reference = report.settings.experiments[experiment].reference
+    written = []
+    for method in methods(report, experiment, found):
+        mean = method.eers.mean(axis=0)
+        for trials, eer, test in zip(report.settings.trials, mean, method.against, strict=True):
+            fields = [method.name, str(len(method.eers)), trials, f"{eer:.6f}"]
+            fields += ["" if method.gain is None else f"{method.gain:.6f}", f"{method.rank:.4f}"]
+            if test:
+                ends = test.difference
+                values = (ends.value, ends.low, ends.high, test.p_value, test.p_holm)
+                fields += [reference, *(f"{value:.6f}" for value in values)]
+            written.append(fields + [""] * (len(COLUMNS) - len(fields)))
+    write_tsv(path, COLUMNS, written)
 
 
 def comparison(report: Report, experiment: str, found: Mapping[str, list[Row]]) -> Markup | None:
@@ -92,7 +122,8 @@ def comparison(report: Report, experiment: str, found: Mapping[str, list[Row]]) 
         return None
     asked = report.settings.experiments[experiment].reference
     reference = asked if asked in {method.name for method in compared} else None
-    note = NOTE.format(len(compared[0].eers)) + (AGAINST.format(reference) if reference else "")
+    note = NOTE.format(plural(len(compared[0].eers), "student"))
+    note += AGAINST.format(reference) if reference else ""
     names = report.settings.trials
     header = [
         heading("Method"),
