@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from spkdistill.config import resolve
+from spkdistill.distill.curriculum import TauSettings, tau_at, tau_settings
 from spkdistill.errors import ConfigError
+from spkdistill.settings import build
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -36,6 +38,26 @@ def placed(config: dict, path: str, value) -> dict:
 def test_every_config_that_we_ship_is_valid(path):
     whole = yaml.safe_load(path.read_text())
     resolve(whole, SCHEMA)
+
+
+def test_the_config_of_triage_at_paper_size_has_its_papers_schedules():
+    path = ROOT / "workflow/configs/voxceleb_triage.yaml"
+    config = resolve(yaml.safe_load(path.read_text()), SCHEMA)
+    assert len({(one["teacher"], one["student"]) for one in config["students"].values()}) == 6
+    for one in config["students"].values():
+        training, distil = one["training"], one["distil"]
+        assert (training["epochs"], training["batch_size"], training["optimizer"]) == (150, 512, "sgd")
+        rates = training["warmup_epochs"], training["learning_rate"], training["final_learning_rate"]
+        assert rates == (6, 0.1, 5e-5)
+        assert one["model"]["embedding"] == (512 if one["model"]["arch"] == "xvector" else 256)
+        assert distil.get("temperature", 4) == 4
+    trkd = config["students"]["mobilenet-trkd"]["distil"]
+    assert (trkd["lambda_m"], trkd["lambda_f"], trkd["lambda_b"]) == (1, 8, 0)
+    tau = build(TauSettings, tau_settings(trkd["tau"]), "tau")
+    for epoch, expected in ((10, 1), (15, 0.526), (20, 0.289), (30, 0.110), (60, 0.05), (150, 0.05)):
+        assert tau_at(epoch, tau) == pytest.approx(expected, abs=1e-3)
+    fixed = config["students"]["redimnet_b2-tmkd_fixed"]["distil"]
+    assert (fixed["tau"], fixed["class_term"]) == (0.05, "nckd")
 
 
 @pytest.mark.parametrize(

@@ -83,8 +83,10 @@ def gkd(
 ) -> tuple[Tensor, Tensor]:
     """T^2 times the two terms of grouped distillation (arXiv 2304.04462) without its third.
 
-    P is the target and the size - 1 most probable others, S the rest: KL([p_P, p_S] || [q_P, q_S]), and
-    KL(p || q) over P, renormalised. Logits (batch, classes), labels (batch,).
+    The groups of that paper come from the cumulative probability; here, as where Triage KD is compared with
+    it, their size is fixed: P is the target and the size - 1 most probable others, S the rest. The terms are
+    KL([p_P, p_S] || [q_P, q_S]), and KL(p || q) over P, renormalised. Logits (batch, classes), labels
+    (batch,).
     """
     own_p, others_p = split_target(teacher, labels, temperature)
     posterior = softmax(others_p)

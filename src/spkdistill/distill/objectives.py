@@ -128,6 +128,10 @@ class Dist(LogitObjective):
 class Trkd(LogitObjective):
     """Settings of `trkd`.
 
+    Our reading where the paper is silent: the divergences are of the teacher from the student, of posteriors
+    softened by T, in which the set is chosen too; they count T^2 times (`t_squared`); logits are without the
+    heads' margin (`kd_logits`).
+
     The paper's ablation: `mass_term` "tckd" and `class_term` "nckd" are DKD; with one of them it is TRKD with
     that term of DKD in place of its own.
     """
