@@ -42,7 +42,7 @@ TRAINING = {
     "warmup_epochs": 1,
     "momentum": 0.9,
     "weight_decay": 0.0001,
-    "precision": "bfloat16",
+    "precision": "auto",
     "threads": 1,
     "processes": 1,
     "spec_augment": None,

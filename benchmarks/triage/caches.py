@@ -165,9 +165,9 @@ def steps(
 
 
 def training_defaults() -> dict[str, Any]:
-    """How students are trained unless a config says otherwise, in bfloat16 on one thread."""
+    """How students are trained unless a config says otherwise, on one thread."""
     rules = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["$defs"]
-    training = {"precision": "bfloat16", "threads": 1}
+    training = {"threads": 1}
     check_against(training, {"$ref": "#/$defs/training", "$defs": rules})
     return training
 

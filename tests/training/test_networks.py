@@ -13,7 +13,7 @@ from spkdistill.arks import ArkWriter
 from spkdistill.distill.objectives import Moment, build_objective, build_objectives
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_json, read_text
-from spkdistill.models import store
+from spkdistill.models import device, store
 from spkdistill.models.build import build_head, build_model
 from spkdistill.training import checkpoint, loop, networks
 from spkdistill.training.data import Batch
@@ -340,6 +340,19 @@ def test_bfloat16_computes_something_close(run, settings, tmp_path):
     half = rows(run(settings, tmp_path / "b").files[2])
     assert half["loss"][0] == pytest.approx(single["loss"][0], rel=0.02)
     assert half["loss"][0] != single["loss"][0]
+
+
+def test_auto_is_bfloat16_where_the_hardware_has_it(run, settings, tmp_path, monkeypatch):
+    made = {}
+    for native in (False, True):
+        monkeypatch.setattr(device, "has_bfloat16", lambda _, native=native: native)
+        for precision in ("auto", "float32", "bfloat16"):
+            settings["training"]["precision"] = precision
+            model, config, log = run(settings, tmp_path / f"{precision}{native}").files
+            made[precision, native] = model.read_bytes(), log.read_bytes(), read_json(config)["precision"]
+    assert made["auto", True] == made["bfloat16", True] == made["bfloat16", False]
+    assert made["auto", False] == made["float32", False] == made["float32", True]
+    assert (made["auto", True][2], made["auto", False][2]) == ("bfloat16", "float32")
 
 
 def test_a_training_that_diverges_says_so(run, settings, tmp_path):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from spkdistill.distill.objectives import Moment
 from spkdistill.errors import ConfigError, SpkdistillError
 from spkdistill.files import write_tsv
+from spkdistill.models.device import arithmetic
 from spkdistill.progress import progress
 from spkdistill.seeds import derive_seed
 from spkdistill.training import checkpoint, processes
@@ -110,7 +111,8 @@ def update(
 ) -> dict[str, Tensor]:
     """One step of the optimiser; returns the loss and the task's terms, means over the whole batch."""
     device = next(task.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+    in_bfloat16 = arithmetic(settings.precision, device) == "bfloat16"
+    with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16):
         loss, terms = task(batch.to(device), moment)
     optimizer.zero_grad()
     (loss if batch.share == 1 else loss * batch.share).backward()

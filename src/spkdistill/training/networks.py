@@ -26,7 +26,7 @@ from spkdistill.distill.targets import TargetReader
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.models.build import build_head, build_model
 from spkdistill.models.cost import trained_size
-from spkdistill.models.device import prepare
+from spkdistill.models.device import arithmetic, prepare
 from spkdistill.models.heads import SoftmaxHead, TargetHeads, with_margin
 from spkdistill.models.store import save
 from spkdistill.seeds import derive_seed
@@ -85,6 +85,7 @@ def train_network(
         return
 
     provenance = {"name": name, "seed": seed, "views": len(data.views), "training": settings["training"]}
+    provenance |= {"precision": arithmetic(training.precision, device)}
     config = {
         "model": model_settings,
         "feature_dim": data.reader.dim,

@@ -10,7 +10,7 @@ from spkdistill.errors import ConfigError
 LEAST = {"epochs": 1, "batch_size": 2, "threads": 1, "processes": 1}
 LEAST |= {"warmup_epochs": 0, "momentum": 0, "weight_decay": 0}
 POSITIVE = ("learning_rate", "final_learning_rate", "checkpoint_minutes", "gradient_clip")
-CHOICES = {"optimizer": ("sgd", "adamw"), "precision": ("float32", "bfloat16")}
+CHOICES = {"optimizer": ("sgd", "adamw"), "precision": ("auto", "float32", "bfloat16")}
 VIEWS_OF_A_PROCESS = 2  # in a step, at least
 
 
@@ -41,7 +41,7 @@ class TrainingSettings:
     warmup_epochs: float
     momentum: float  # of sgd
     weight_decay: float
-    precision: str  # "float32" or "bfloat16"
+    precision: str  # "float32", "bfloat16", or "auto": bfloat16 where the hardware has it
     threads: int  # of each process
     processes: int
     spec_augment: SpecAugmentSettings | None
