@@ -19,6 +19,22 @@ DRAWN = {
     "sample_rate": 16000,
     "trials": {},
 }
+MAPS = {"channels": 4, "blocks": [1, 1, 1, 1], "embedding": 16}
+ECAPA = {"channels": 16, "scale": 4, "pooling_channels": 24, "bottleneck": 8, "embedding": 16}
+STAGES = {"channels": 4, "embedding": 16, "blocks": [1] * 6}
+SMALL = {  # of each network of the config, whose other settings stay
+    "ecapa1024": ECAPA,
+    "ecapa400": ECAPA | {"channels": 8},
+    "resnet152": MAPS,
+    "resnet34": MAPS,
+    "mobilenet": {"channels": 4, "embedding": 16},
+    "samresnet50": MAPS | {"attention": 8},
+    "res2net34": MAPS,
+    "redimnet_b5": STAGES | {"group": 4, "reductions": [8] * 6},
+    "redimnet_b2": STAGES,
+    "camplus": {"map_channels": 4, "channels": 16, "growth": 8, "blocks": [1, 1, 1], "embedding": 16},
+    "xvector": {"channels": 16, "pooling_channels": 24, "embedding": 16},
+}
 
 
 @pytest.fixture
@@ -30,15 +46,15 @@ def run(tmp_path) -> Run:
         config["sets"][name]["root"] = "corpora/voxceleb"
         settings = build(SyntheticSettings, {**DRAWN, "part": name, "speakers": speakers}, name)
         write_corpus(run, config["sets"][name]["directory"], settings)
-    small = {"channels": 16, "scale": 4, "pooling_channels": 24, "bottleneck": 8, "embedding": 16}
-    config["teachers"]["ecapa1024"]["model"] |= small
-    config["students"]["ecapa400"]["model"] |= small | {"channels": 8}
+    for name, network in (config["teachers"] | config["students"]).items():
+        network["model"] |= SMALL[name]
     for training in config["training"].values():
         training |= {"epochs": 2, "batch_size": 8, "threads": 1, "warmup_epochs": 0.5}
     for objective in config["objectives"].values():
         if isinstance(objective.get("tau"), dict):
             objective["tau"] |= {"from": 0, "to": 1}
     config["experiments"]["pairs"] |= {"students": ["ecapa400"], "objectives": ["none", "trkd"], "seeds": [0]}
+    config["experiments"]["all"] = {"objectives": ["trkd"], "seeds": [0]}
     config["sets"]["eval"]["trials"], config["trials"] = ["vox1_o"], {"vox1_o": config["trials"]["vox1_o"]}
     del config["backends"]["asnorm"]
     run.write_config(config | {"shards": 1, "metrics": {"bootstrap_samples": 100, "paired_samples": 100}})
@@ -71,11 +87,14 @@ def write_corpus(run: Run, directory: str, settings: SyntheticSettings) -> None:
 
 def test_the_config_of_the_papers_size_runs_on_a_corpus_of_its_layout(run):
     planned = run.planned()
-    assert (planned["teacher"], planned["head"]) == (5, 5)
-    target = "results/voxceleb_triage/experiments/pairs.tsv"
-    run.finish(target)
+    assert (planned["teacher"], planned["head"], planned["student"]) == (5, 5, 21)
+    results, students = "results/voxceleb_triage", run.config()["students"]
+    assert len(students) == 6
+    target = f"{results}/experiments/pairs.tsv"
+    run.finish(target, *(f"{results}/students/{student}-trkd/model.safetensors" for student in students))
     with open(run.directory / target, newline="") as table:
         rows = list(csv.DictReader(table, delimiter="\t"))
     assert [row["method"] for row in rows] == ["", "none", "trkd"]
-    log = (run.directory / "results/voxceleb_triage/students/ecapa400-trkd/log.tsv").read_text()
-    assert "tau" in log.splitlines()[0].split("\t")
+    for student in students:
+        log = (run.directory / results / f"students/{student}-trkd/log.tsv").read_text()
+        assert "tau" in log.splitlines()[0].split("\t")
