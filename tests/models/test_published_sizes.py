@@ -231,6 +231,13 @@ def test_strides_do_not_change_what_a_second_costs():
         assert macs_per_second(model) == pytest.approx(eight_seconds / 8, rel=0.002)
 
 
+def test_frames_twice_as_far_apart_cost_half():
+    model = published("resnet18")
+    with torch.device("meta"):
+        once = macs(model.embed, model.frame_layers(torch.zeros(1, 1, 80))[-1])
+        assert macs_per_second(model, 20) - once == (macs_per_second(model) - once) // 2
+
+
 def test_bytes_are_those_of_float32_parameters_and_running_statistics():
     model = build_model({"arch": "xvector", "channels": 4, "pooling_channels": 6, "embedding": 3}, 5)
     norms = 4 * 4 + 6  # channels of the five layers, each with a mean and a variance, and a count of steps

@@ -28,8 +28,7 @@ from spkdistill.models import foreign
 from spkdistill.models.store import FOREIGN
 from spkdistill.settings import build
 
-SHORT, LONG = 200, 600  # frames of the trials, 4 s apart: a multiple of every stride
-SECOND = 100  # frames
+SHORT, LONG = 200, 600  # frames of the trials; a multiple of every stride apart
 MEMORY = 4 << 30  # bytes that a trial may take beyond what the process has
 WEIGHTS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE", "INT8", "UINT8")
 CONVOLUTIONS, PRODUCTS = ("Conv", "ConvInteger"), ("MatMul", "MatMulInteger", "Gemm")
@@ -59,13 +58,14 @@ def adopt(
     """
     torch.set_num_threads(threads)
     chosen = build(ForeignTeacher, settings, "teacher")
-    dim = feature_dim(configured(feature_settings))
+    features = configured(feature_settings)
+    dim = feature_dim(features)
     data = foreign.read(file)
     with limited_memory(), torch.no_grad():
         network = foreign.open_network(file, data, chosen.output, trust)
         embedding = embedding_dim(network, dim)
         shortest = fewest_frames(network, dim)
-        cost = measure(network, data, dim)
+        cost = measure(network, data, dim, 1000 / features.frame_shift)
     sha256 = hashlib.sha256(data).hexdigest()
     model = foreign.ForeignModel(str(file), sha256, chosen.output or 1, embedding, shortest)
     config = {
@@ -134,19 +134,19 @@ def fewest_frames(network: nn.Module, dim: int) -> int:
     return 1 + bisect_left(range(1, SHORT), True, key=takes)
 
 
-def measure(network: nn.Module, data: bytes, dim: int) -> dict[str, int]:
-    """Parameters, and multiply-accumulates for a second of speech, as far as the file shows them."""
-    short, long = noise(SHORT, dim), noise(LONG, dim)
+def measure(network: nn.Module, data: bytes, dim: int, second: float) -> dict[str, int]:
+    """Parameters, and multiply-accumulates for a `second` of frames, as far as the file shows them."""
+    lengths = noise(SHORT, dim), noise(LONG, dim)
     if isinstance(network, foreign.OnnxNetwork):
         with foreign.in_one_line(network.path, "cannot be measured"):
             parameters = onnx_parameters(onnx.load_model_from_string(data))
-            macs = macs_per_second(onnx_products(network, data, short), onnx_products(network, data, long))
+            products = [onnx_products(network, data, features) for features in lengths]
     else:
         parameters = script_parameters(network.script)
-        macs = macs_per_second(script_products(network, short), script_products(network, long))
+        products = [script_products(network, features) for features in lengths]
     if parameters == 0:
         raise DataError(f"{network.path}: no weights are found in it")
-    return {"parameters": parameters, "macs_per_second": macs}
+    return {"parameters": parameters, "macs_per_second": macs_per_second(*products, second)}
 
 
 def onnx_parameters(model: onnx.ModelProto) -> int:
@@ -169,14 +169,14 @@ def total(sizes: Iterable[int]) -> int:
     return sum(size for size in sizes if size > 1)
 
 
-def macs_per_second(short: Sequence[int], long: Sequence[int]) -> int:
-    """From the products for SHORT and LONG frames: what grows counts for a second, the rest once.
+def macs_per_second(short: Sequence[int], long: Sequence[int], second: float) -> int:
+    """From the products for SHORT and LONG frames: what grows counts for a `second` of frames, the rest once.
 
     So what follows pooling counts once, as in `cost.macs_per_second`.
     """
     pairs = list(zip_longest(short, long, fillvalue=0))
     grown = sum(more - less for less, more in pairs)
-    return grown * SECOND // (LONG - SHORT) + sum(less for less, more in pairs if less == more)
+    return int(grown * second / (LONG - SHORT)) + sum(less for less, more in pairs if less == more)
 
 
 def onnx_products(network: foreign.OnnxNetwork, data: bytes, features: Tensor) -> list[int]:

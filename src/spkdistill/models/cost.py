@@ -14,6 +14,7 @@ from spkdistill.models.store import blaming, is_foreign, read_network_config
 from spkdistill.settings import build
 
 SPEAKERS = 7323  # in VoxCeleb1 + 2, as Kaldi's voxceleb/v2 trains on
+FRAME_SHIFT = 10.0  # ms
 SECOND = 100  # frames
 SPAN = 4  # seconds; their frames are a multiple of every stride
 XVECTOR = {"arch": "xvector", "channels": 512, "pooling_channels": 1500, "embedding": 512}
@@ -80,7 +81,7 @@ def trained_cost(config_path: str | Path) -> dict[str, Any]:
     """The cost of a trained network, from its config.json, or what was measured of a foreign one.
 
     `with_head` counts all that it was trained with, as config.json says: also heads of targets, which are not
-    kept. Without `cost` there it counts the head of the classes alone.
+    kept. Without `cost` there it counts the head of the classes alone, and frames FRAME_SHIFT apart.
     """
     config, network = read_network_config(config_path)
     with blaming(config_path):
@@ -89,7 +90,8 @@ def trained_cost(config_path: str | Path) -> dict[str, Any]:
         speakers = len(network.speakers)
         row = cost(str(config_path), network.model, network.feature_dim, network.head, speakers)
         if "cost" in config:
-            row["with_head"] = build(MeasuredCost, config["cost"], "cost").parameters_with_head
+            size = build(MeasuredCost, config["cost"], "cost")
+            row |= {"with_head": size.parameters_with_head, "macs_per_second": size.macs_per_second}
         return row
 
 
@@ -139,14 +141,17 @@ def foreign_cost(name: str, size: MeasuredCost) -> dict[str, Any]:
     }
 
 
-def trained_size(model: nn.Module, heads: Iterable[nn.Module]) -> dict[str, int]:
-    """What config.json says of a trained network's size; `heads` are all that it was trained with."""
+def trained_size(model: nn.Module, heads: Iterable[nn.Module], frame_shift: float) -> dict[str, int]:
+    """What config.json says of a trained network's size; `heads` are all that it was trained with.
+
+    `frame_shift` is that of its features, in ms.
+    """
     bare = parameters(model)
     return {
         "parameters": bare,
         "parameters_with_head": bare + sum(map(parameters, heads)),
         "bytes": weight_bytes(model),
-        "macs_per_second": macs_per_second(model.cpu()),
+        "macs_per_second": macs_per_second(model.cpu(), frame_shift),
         "embedding_dim": model.embedding_dim,
     }
 
@@ -161,18 +166,19 @@ def weight_bytes(module: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
 
 
-def macs_per_second(model: nn.Module) -> int:
+def macs_per_second(model: nn.Module, frame_shift: float = FRAME_SHIFT) -> int:
     """Multiply-accumulates of the affine layers and attention for a second of speech and its embedding.
 
-    What frames cost counts for 100 of them in the midst of an utterance: the mean over SPAN seconds, since
-    attention costs more the longer an utterance is. What follows pooling counts once.
+    What frames, `frame_shift` ms apart, cost is that in the midst of an utterance: the mean over SPAN *
+    SECOND of them, since attention costs more the longer an utterance is. What follows pooling counts once.
     """
     shortest, longer = (
         torch.zeros(1, model.receptive_field + more, model.feature_dim) for more in (0, SPAN * SECOND)
     )
     with torch.no_grad():
         last = model.eval().frame_layers(shortest)[-1]
-        return (macs(model, longer) - macs(model, shortest)) // SPAN + macs(model.embed, last)
+        second = (macs(model, longer) - macs(model, shortest)) * FRAME_SHIFT / frame_shift / SPAN
+        return int(second) + macs(model.embed, last)
 
 
 def macs(compute: Callable[[Tensor], Any], inputs: Tensor) -> int:

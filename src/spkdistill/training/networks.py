@@ -25,7 +25,7 @@ from spkdistill.distill.parts import KNOWN, is_embedding
 from spkdistill.distill.targets import TargetReader
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.models.build import build_head, build_model
-from spkdistill.models.cost import trained_size
+from spkdistill.models.cost import FRAME_SHIFT, trained_size
 from spkdistill.models.device import arithmetic, prepare
 from spkdistill.models.heads import SoftmaxHead, TargetHeads, with_margin
 from spkdistill.models.store import save
@@ -86,6 +86,7 @@ def train_network(
 
     provenance = {"name": name, "seed": seed, "views": len(data.views), "training": settings["training"]}
     provenance |= {"precision": arithmetic(training.precision, device)}
+    frame_shift = feature_settings.get("frame_shift", FRAME_SHIFT)
     config = {
         "model": model_settings,
         "feature_dim": data.reader.dim,
@@ -94,7 +95,7 @@ def train_network(
         "features": chosen.features,
         "feature_settings": feature_settings,
         "distil": chosen.distil,
-        "cost": trained_size(task.model, filter(None, (task.head, task.target_heads))),
+        "cost": trained_size(task.model, filter(None, (task.head, task.target_heads)), frame_shift),
         **provenance,
     }
     save(outputs.model, outputs.config, task.model, task.head, config)
