@@ -10,6 +10,7 @@ from extreme_logits import batches, first_infinite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spkdistill.distill.curriculum import tau_at
 from spkdistill.distill.losses import (
     cosine_distance,
     dist,
@@ -399,8 +400,9 @@ def test_the_last_tau_leaves_half_of_the_views_no_larger_a_set(mass):
     _, teacher, labels = logits(batch=201, classes=60)
     tau = {**TAU, "end": {"classes": 7}}
     fitted = build_objective({**TRKD, "mass": mass, "tau": tau}, "distil").ending(teacher, labels)
-    sizes = triage(teacher, teacher, labels, T, fitted.tau.end - 1e-9, mass).size
+    sizes = triage(teacher, teacher, labels, T, tau_at(1.0, fitted.tau), mass).size
     assert sizes.median() == 7
+    assert (triage(teacher, teacher, labels, T, 1.001 * tau_at(1.0, fitted.tau), mass).size > 7).sum() > 100
     share = build_objective({**TRKD, "mass": mass, "tau": {**TAU, "end": {"share": 7 / 59}}}, "distil")
     assert share.ending(teacher, labels).tau.end == fitted.tau.end
     assert replace(share, kept=7).ending(teacher, labels).tau.end == fitted.tau.end

@@ -181,11 +181,13 @@ class Run:
         for name in self.settings["models"]:
             self.logs[name] = self.folder / f"{name}.log.tsv"
             columns = ["epoch", "learning_rate", "loss", "classification", "accuracy"]
-            columns += ["tmkd", "cfkd", "tau", "confusion_size"] if name.endswith("trkd") else []
+            masses = ["p_target", "p_confusion", "p_background"]
+            columns += ["tmkd", "cfkd", "tau", "confusion_size", *masses] if name.endswith("trkd") else []
             rows = []
             for epoch in range(1, 21):
                 row = [epoch, 0.1 * 0.8**epoch, 5 * 0.9**epoch + 0.4, 4 * 0.88**epoch, 1 - 0.8**epoch]
                 triage = [0.7 * 0.9**epoch, 0.5 * 0.8**epoch, 0.05 + 0.95 * 0.7**epoch, 3 + 57 * 0.7**epoch]
+                triage += [0.3, 0.05 + 0.65 * 0.7**epoch, 0.65 - 0.65 * 0.7**epoch]
                 rows.append([*row, *triage][: len(columns)])
             write_tsv(self.logs[name], columns, rows)
 

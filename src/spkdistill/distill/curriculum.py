@@ -4,7 +4,7 @@ Without torch: a config is checked against these settings before any job.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spkdistill.errors import ConfigError
@@ -17,7 +17,7 @@ class TauSettings:
     """tau falls from `start` to its end between `begin` and `until`.
 
     The end is `end`, or such that half of the views have a confusion set of `classes` non-targets or fewer,
-    or of `share` (0 to 1) of them: until `ending_at` gives it, `end` is None.
+    or of `share` (0 to 1) of them: until the teacher's logits give it (`ending_at`), `end` is None.
     """
 
     start: float
@@ -56,6 +56,12 @@ def tau_at(place: float, settings: TauSettings) -> float:
     span = settings.until - settings.begin
     share = (place - settings.begin) / span if place < settings.until else 1.0
     return settings.start + (settings.end - settings.start) * (1 - settings.gamma**share)
+
+
+def ending_at(last: float, settings: TauSettings) -> TauSettings:
+    """The curriculum whose tau is `last` after it fell: gamma (start - end) above its `end`."""
+    last = min(last, settings.start)
+    return replace(settings, end=settings.start + (last - settings.start) / (1 - settings.gamma))
 
 
 def tau_settings(tau: float | Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spkdistill.distill.curriculum import TauSettings, tau_at, tau_settings
+from spkdistill.distill.curriculum import TauSettings, ending_at, tau_at, tau_settings
 from spkdistill.distill.losses import (
     cosine_distance,
     dist,
@@ -24,6 +24,8 @@ from spkdistill.distill.partition import largest
 from spkdistill.errors import ConfigError
 from spkdistill.models.heads import AamSettings
 from spkdistill.settings import build
+
+ROUNDING = 1e-9  # of a sum of posteriors, so that the class which brings it up to tau is not missed
 
 Terms = dict[str, Tensor]
 Result = tuple[Tensor, Terms]
@@ -194,7 +196,7 @@ class Trkd(LogitObjective):
         mass = ordered.sum(1)
         if self.mass == "absolute":
             mass = mass * rest.double().logsumexp(1).sub(own).sigmoid()
-        return replace(self, tau=replace(self.tau, end=min(mass.median().item(), self.tau.start)))
+        return replace(self, tau=ending_at(mass.median().item() * (1 - ROUNDING), self.tau))
 
 
 @dataclass(frozen=True)
