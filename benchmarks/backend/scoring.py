@@ -12,7 +12,7 @@ from benchmarks.timing import report, timed
 from spkdistill.backend.inputs import Side
 from spkdistill.backend.llr import cosine_pairs, plda_pairs, plda_space
 from spkdistill.backend.score_norm import normalise_scores
-from spkdistill.backend.system import CosineSystem
+from spkdistill.backend.system import CosineSystem, Reduction
 from spkdistill.backend.vectors import normalise_length
 
 DIM, TRIALS = 200, 500_000
@@ -89,7 +89,7 @@ def all_pairs(utterances: int) -> tuple[list[object], float]:
 
 def as_norm(utterances: int, cohort: int, top: int) -> tuple[list[object], float]:
     """AS-norm of 500,000 cosines that are there; its scores are those of both sides with the cohort."""
-    system = CosineSystem(np.zeros(DIM))
+    system = CosineSystem(Reduction(DIM, np.zeros(DIM), None))
     side, others = (
         Side([str(number) for number in range(n)], drawn_vectors(n), np.ones(n, dtype=np.int64))
         for n in (utterances, cohort)

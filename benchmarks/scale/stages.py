@@ -62,7 +62,7 @@ def main() -> None:
 
 def write_set(folder: Path, ids: list[str]) -> None:
     """A run with a data directory, frame counts, headers, and the embeddings' indexes."""
-    start_run(folder, {}, "Snakefile", [])  # so that stages leave their records, and look at those of others
+    start_run(folder, {}, [], {})  # so that stages leave their records, and look at those of others
     write_directory(folder / "data", ids)
     write_num_frames(folder / "utt2num_frames", ids)
     for job in range(1, JOBS + 1):

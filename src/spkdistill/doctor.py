@@ -4,6 +4,7 @@ Damage is what the records of provenance.py tell, and every file is read for it.
 asked of Snakemake, by a dry run; the records then say which setting, code or input has changed since.
 """
 
+import re
 import shlex
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from spkdistill.resume.leftovers import has_writer
 
 NOT_ARTIFACTS = ("logs", "benchmarks", "work", FOLDER, RUN_FILE)
 OPERATORS = "();<>|&"
+KEY = re.compile(r"[A-Za-z_][\w.-]*")  # of a config
 
 ReadCommand = Callable[[list[str]], Stage | None]
 
@@ -135,16 +137,21 @@ def outdated(records: Sequence[Record]) -> Iterator[Finding]:
 def config_options(run: Path) -> list[str]:
     """The options by which a run got its config.
 
-    A config file in the run's folder is refused: a config can run code, and results may be a stranger's.
+    Results may be a stranger's, and a config can run code: one that lies among them is refused, and so is a
+    key that Snakemake would take for an option of its own.
     """
     path = run / RUN_FILE
     content = read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("overrides"), dict):
+    kinds = {"config_files": list, "overrides": dict}
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), kinds[key]) for key in kinds):
         raise DataError(f"{path}: damaged; start the run again to write it anew")
     files, overrides = list(map(str, content["config_files"])), content["overrides"]
+    for key in overrides:
+        if not KEY.fullmatch(key):
+            raise DataError(f"{path}: {key!r} is no key of a config; start the run again to write it anew")
     for file in files:
-        if Path(file).resolve().is_relative_to(run.resolve()):
-            raise DataError(f"{path}: names {file} inside of the results; give --configfile if you trust it")
+        if Path(file).resolve().is_relative_to(run.resolve().parent):
+            raise DataError(f"{path}: names {file} among the results; give --configfile if you trust it")
         if not Path(file).exists():
             raise DataError(f"{file}: the config of this run is not there; give --configfile")
     values = [f"{key}={value}" for key, value in overrides.items()]

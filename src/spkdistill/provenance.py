@@ -24,7 +24,7 @@ from spkdistill.manifest import made_by
 
 RUN_FILE = "run.json"
 FOLDER = "provenance"
-PLACE = re.compile(rb"^\S+[ \t]+(.+):\d+(?:\[[^\n]*\])?[ \t\r]*$", re.MULTILINE)
+PLACE = re.compile(rb"^\S+[ \t]+(\S.*):\d+(?:\[[^\n]*\])?[ \t\r]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,10 @@ def is_record(value: Any) -> bool:
     keys = {"command": str, "arguments": dict, "code": dict, "inputs": dict, "outputs": dict, "started": str}
     if not isinstance(value, dict) or not all(isinstance(value.get(key), kind) for key, kind in keys.items()):
         return False
-    written = {"sha256": str, "bytes": int, "modified": int}
-    return "modules" in value["code"] and all(
+    code, written = value["code"], {"sha256": str, "bytes": int, "modified": int}
+    if not isinstance(code.get("hash"), str) or not isinstance(code.get("modules"), list):
+        return False
+    return all(isinstance(module, str) for module in code["modules"]) and all(
         Path(name).name == name  # in the record's own folder
         and isinstance(output, dict)
         and all(isinstance(output.get(key), kind) for key, kind in written.items())

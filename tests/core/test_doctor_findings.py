@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from spkdistill import doctor
 from spkdistill.cli import main
 from spkdistill.doctor import Finding, Plan, damage, is_debris, left_over, read_run_records, repair
 from spkdistill.provenance import Stage, recorded, start_run
@@ -79,3 +80,35 @@ def test_repair_removes_what_is_damaged_or_nobodys_and_nothing_else(run):
 def test_a_run_without_records_is_one_line(run, capsys):
     assert main(["doctor", str(run)]) == 1
     assert capsys.readouterr().err == "spkdistill: error: results/here: no stage has left a record here\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "overrides", "message"),
+    [
+        ([], {"--snakefile": "results/here/theirs.smk"}, "'--snakefile' is no key of a config"),
+        ([], {"seed": 1, "-n": ""}, "'-n' is no key of a config"),
+        (["results/here/theirs.yaml"], {}, "names results/here/theirs.yaml among the results"),
+        (["results/other/theirs.yaml"], {}, "names results/other/theirs.yaml among the results"),
+        (None, {}, "damaged"),
+        ([], None, "damaged"),
+    ],
+)
+def test_a_strangers_results_run_nothing(run, capsys, monkeypatch, files, overrides, message):
+    make("views", "views/views.tsv")
+    Path("Snakefile").touch()
+    for folder in ("here", "other"):
+        Path("results", folder).mkdir(exist_ok=True)
+        Path("results", folder, "theirs.yaml").touch()
+    monkeypatch.setattr(doctor, "said_by", lambda command: pytest.fail(f"{command} was called"))
+    (run / "run.json").write_text(json.dumps({"config_files": files, "overrides": overrides, "config": {}}))
+    assert main(["doctor", str(run)]) != 0
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", [{}, {"modules": ["views"]}, {"modules": [1], "hash": "a"}])
+def test_a_record_without_the_hash_of_its_code_is_damaged(run, capsys, code):
+    make("views", "views/views.tsv")
+    path = run / "views/provenance/views.tsv.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "code": code}))
+    assert main(["doctor", str(run)]) == 1
+    assert "views.tsv.json: the record cannot be read" in capsys.readouterr().out
