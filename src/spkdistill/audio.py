@@ -28,6 +28,7 @@ STREAMED = (
 MIN_SEGMENT = 0.1  # seconds; the defaults of extract-segments
 MAX_OVERSHOOT = 0.5
 BLOCK = 1 << 20  # samples of each channel decoded at a time
+MAX_STREAM = 1 << 30  # bytes of a WAV file whose header has no size, of which a copy is made
 MAX_SAMPLES = 1 << 28  # read at a time: four and a half hours at 16 kHz, a gigabyte
 
 
@@ -215,6 +216,8 @@ def complete(file: BinaryIO, location: str) -> BinaryIO:
         return file
     if start:
         raise DataError(f"{location}: a WAV header without a size cannot be read from inside an archive")
+    if available > MAX_STREAM:
+        raise DataError(f"{location}: over 1 GiB, and its header has no size; write it anew with one")
     content = bytearray(file.read())
     struct.pack_into("<I", content, first - 4, available)
     return io.BytesIO(content)

@@ -72,6 +72,13 @@ def test_a_header_of_a_stream_is_read_to_the_end(tmp_path, size):
         audio.read(f"{inside}:2", None, RATE)
 
 
+def test_a_stream_too_long_to_be_copied_is_refused_before_it_is_read(tmp_path):
+    location = stored(tmp_path, with_data_size(0xFFFFFFFF))
+    os.truncate(location, 5 << 30)  # sparse
+    with pytest.raises(DataError, match="over 1 GiB, and its header has no size"):
+        audio.info(location)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

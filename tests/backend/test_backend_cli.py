@@ -455,9 +455,10 @@ def test_recordings_are_clustered_by_speaker(corpus):
     write(folder, dict.fromkeys(far, np.ones(8)))
     run("diarize", *inputs, "--target-energy", 0.9, "--threshold", -1000, *outputs)
     assert {line.split()[1] for line in (folder / "labels").read_text().splitlines()} == {"1"}
-    (folder / "reco2num").write_text("other 3\n")
-    with pytest.raises(DataError, match="expected the number of speakers of r"):
-        run("diarize", *inputs, *known, *outputs)
+    for line in ("other 3\n", "r 0\n", f"r {5000 * '9'}\n"):
+        (folder / "reco2num").write_text(line)
+        with pytest.raises(DataError, match="expected the number of speakers of r"):
+            run("diarize", *inputs, *known, *outputs)
 
 
 NORM = ("--score-norm", "as", "--cohort-top", 3)

@@ -8,7 +8,7 @@ import pytest
 
 import spkdistill
 from spkdistill import arks, audio
-from spkdistill.errors import SpkdistillError
+from spkdistill.errors import DataError, SpkdistillError
 from spkdistill.files import read_json
 from spkdistill.models import store
 from spkdistill.training import checkpoint
@@ -93,10 +93,11 @@ def test_a_pickle_in_place_of_any_file_is_refused_and_runs_nothing(tmp_path, mon
     ):
         with pytest.raises(SpkdistillError):
             read()
-    Path("checkpoint-000000001.json").write_text(
-        f'{{"identity": "a", "step": 1, "state": {{}}, "tensors": "{checkpoint.fingerprint(data)}"}}'
-    )
+    record = {"identity": "a", "step": 1, "state": {}, "tensors": checkpoint.fingerprint(data)}
+    Path("checkpoint-000000001.json").write_text(checkpoint.sealed(record))
     Path("checkpoint-000000001.safetensors").write_bytes(data)
+    with pytest.raises(DataError, match="no tensors of a checkpoint"):
+        checkpoint.read(Path("checkpoint-000000001.json"), "a")
     assert checkpoint.load(".", "a") is None
     assert not Path("ran").exists()
     pickle.loads(data)

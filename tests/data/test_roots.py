@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from data_files import UTTERANCES, prepare_set, read_lines, write_lines
 
+from spkdistill.data.headers import read_headers
 from spkdistill.data.kaldi import read
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_tsv
@@ -150,3 +151,10 @@ def test_headers_of_another_set_are_refused(project):
 
     with pytest.raises(DataError, match=r"not those of this set's recordings \(see c3-0\)"):
         prepare(settings(), 0, 0.5, False, [], ["out/headers.1.tsv"], "out")
+
+
+def test_a_number_of_samples_of_any_length_is_read_or_refused(tmp_path):
+    path = tmp_path / "headers.tsv"
+    path.write_text("recording\tsamples\tfault\na\t" + 5000 * "9" + "\t\n")
+    with pytest.raises(DataError, match="a has no number of samples"):
+        read_headers([path])

@@ -1,8 +1,11 @@
 """speechocean762 as OpenSLR distributes it, in small, and a copy prepared into other parts."""
 
+import argparse
+
 import pytest
 from data_files import prepare_set, read_lines, write_lines, write_wav
 
+from spkdistill.cli.data import corpus_files
 from spkdistill.data.corpora.speechocean762 import SpeechOcean762Settings, load
 from spkdistill.data.kaldi import read
 from spkdistill.errors import DataError
@@ -65,6 +68,11 @@ def test_all_is_both_parts_in_order(distributed):
     data = load(SpeechOcean762Settings(**settings_for(part="all"))).data
     assert list(data.spk2utt) == ["so0001", "so0003", "so0005", "so0024"]
     assert list(data.wav) == sorted(data.wav) == list(data.utt2spk)
+
+
+def test_a_change_in_either_part_is_a_change_of_all(distributed):
+    paths = corpus_files(argparse.Namespace(settings=settings_for(part="all")))
+    assert {(path.parent.name, path.name) for path in paths} >= {("train", "wav.scp"), ("test", "spk2gender")}
 
 
 def test_parts_must_not_share_a_speaker(distributed):

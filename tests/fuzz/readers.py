@@ -557,18 +557,19 @@ def read_checkpoint() -> None:
 
 
 def reseal(files: Files) -> Files:
-    """Checkpoints whose hash is right, whatever else is wrong with them."""
-    from spkdistill.training.checkpoint import fingerprint
+    """Checkpoints whose hashes are right, whatever else is wrong with them."""
+    from spkdistill.training.checkpoint import fingerprint, sealed
 
-    sealed = dict(files)
+    right = dict(files)
     for name in files:
         tensors = files.get(name.replace(".json", ".safetensors"), b"")
         try:
-            record = json.loads(files[name])
-            sealed[name] = json.dumps({**record, "tensors": fingerprint(tensors)}).encode()
+            record = {**json.loads(files[name]), "tensors": fingerprint(tensors)}
+            record.pop("seal", None)
+            right[name] = sealed(record).encode()
         except (ValueError, TypeError, RecursionError):
             continue
-    return sealed
+    return right
 
 
 def recordings() -> list[Files]:

@@ -355,6 +355,17 @@ def test_auto_is_bfloat16_where_the_hardware_has_it(run, settings, tmp_path, mon
     assert (made["auto", True][2], made["auto", False][2]) == ("bfloat16", "float32")
 
 
+def test_a_training_of_another_precision_is_not_gone_on_from(run, settings, tmp_path, monkeypatch):
+    identities = []
+    monkeypatch.setattr(networks, "train", lambda *arguments: identities.append(arguments[-1]) or loop.Log())
+    for precision in ("auto", "float32", "bfloat16"):
+        for native in (False, True):
+            monkeypatch.setattr(device, "has_bfloat16", lambda _, native=native: native)
+            settings["training"]["precision"] = precision
+            run(settings, tmp_path / f"{precision}{native}")
+    assert len(set(identities)) == 4  # auto is not float32 by name
+
+
 def test_a_training_that_diverges_says_so(run, settings, tmp_path):
     settings["training"] |= {"optimizer": "sgd", "learning_rate": 1e30, "gradient_clip": None}
     settings["head"] = {"kind": "softmax", "hidden": 8}

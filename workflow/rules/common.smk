@@ -13,6 +13,7 @@ from snakemake.logging import logger
 
 from spkdistill.cli import stage_code
 from spkdistill.config import calibration_lists, resolve
+from spkdistill.data import corpora
 from spkdistill.distill.parts import (
     AGGREGATED,
     EMBEDDING_OPTIONS,

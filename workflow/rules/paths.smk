@@ -34,8 +34,7 @@ def corpus_files(w):
 
 def existing(set, names):
     """The files of a user's corpus that are there."""
-    folders = {"", config["sets"][set].get("part", "")}
-    places = [(folder, name) for folder in folders for name in names]
+    places = product(corpora.folders(config["sets"][set]), names)
     return sorted(corpus_file(set, *place) for place in places if is_there(set, *place))
 
 

@@ -1,5 +1,6 @@
 """Every enrolled model against every utterance, and the speakers of recordings, as Kaldi archives."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +76,6 @@ def of_recording(side: Side, row_of: dict[str, int], recording: str, keys: list[
 
 def known_number(counts: dict[str, str], recording: str, path: Path) -> int:
     """How many speakers a recording has."""
-    if not counts.get(recording, "").isdecimal() or int(counts[recording]) < 1:
+    if not re.fullmatch(r"0*[1-9]\d{0,8}", counts.get(recording, ""), re.ASCII):
         raise DataError(f"{path}: expected the number of speakers of {recording}; add a line for it")
     return int(counts[recording])

@@ -14,7 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spkdistill.cli import at_least, stage
+from spkdistill.cli import at_least, share, stage
 from spkdistill.errors import ConfigError, DataError, printable
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def add_merge(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--rejected", nargs="*", default=[], metavar="TSV", help="rejected.tsv of the shards")
     parser.add_argument("--rejected-output", metavar="TSV", help="rejected.tsv of all, to write")
     parser.add_argument(
-        "--max-rejected", type=float, metavar="SHARE", help="fail above this share of --expected"
+        "--max-rejected", type=share, metavar="SHARE", help="fail above this share of --expected"
     )
     parser.add_argument("--manifest", metavar="JSON", help="manifest to write")
     parser.add_argument("--stage", help="the stage that the manifest names")

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from spkdistill.cli import add_settings, stage
+from spkdistill.cli import add_settings, share, stage
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -29,7 +29,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_settings(parser)
     parser.add_argument("--seed", required=True, type=int, help="draws trials")
     parser.add_argument(
-        "--max-rejected", required=True, type=float, help="share of utterances that may be of no use"
+        "--max-rejected", required=True, type=share, help="share of utterances that may be of no use"
     )
     parser.add_argument(
         "--speeds",
@@ -53,13 +53,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def corpus_files(options: argparse.Namespace) -> list[Path]:
     """The files of a corpus that say what is in it."""
     from spkdistill.config import DATA_FILES
+    from spkdistill.data.corpora import folders
 
     settings = options.settings
     if "directory" not in settings:
         return []
     directory, lists = Path(settings["directory"]), settings["trials"]
     names = {*DATA_FILES, *lists, *(f"{name}.enrol" for name in lists)}
-    paths = {folder / name for folder in (directory, directory / settings.get("part", "")) for name in names}
+    paths = {directory / folder / name for folder in folders(settings) for name in names}
     return sorted(path for path in paths if path.exists())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spkdistill.cli import build_parser, stage_of
-from spkdistill.errors import DataError
+from spkdistill.errors import DataError, printable
 
 if TYPE_CHECKING:
     from spkdistill.provenance import Stage
@@ -71,7 +71,7 @@ def doctor(options: argparse.Namespace) -> int:
         removed = repair(findings) if options.repair else []
     for kind, path, why in findings:
         if options.all or kind in ADVICE:
-            print(f"{'removed' if path in removed else kind:10} {path}: {why}")
+            print(printable(f"{'removed' if path in removed else kind:10} {path}: {why}"))
     counts = Counter(finding.kind for finding in findings)
     for kind, advice in ADVICE.items():
         if counts[kind]:

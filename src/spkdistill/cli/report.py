@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from spkdistill.cli import add_settings, by_name, named_path, stage
-from spkdistill.errors import ConfigError
+from spkdistill.errors import ConfigError, printable
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -98,4 +98,5 @@ def run_summary(options: argparse.Namespace) -> None:
     """Print the table."""
     from spkdistill.report.summary import terminal_summary
 
-    print(terminal_summary(options.table, options.all, options.report))
+    for line in terminal_summary(options.table, options.all, options.report).splitlines():
+        print(printable(line))

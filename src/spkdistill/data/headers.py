@@ -1,5 +1,6 @@
 """Headers of recordings: how many samples each has, or why it cannot be used."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def read_headers(paths: Iterable[str | Path]) -> Headers:
     headers: Headers = {}
     for path in paths:
         for recording, samples, fault in read_tsv(path, COLUMNS):
-            if not (fault or samples.isdecimal()):
+            if not (fault or re.fullmatch(r"\d{1,18}", samples, re.ASCII)):
                 raise DataError(f"{path}: {recording} has no number of samples; inspect the set again")
             headers[recording] = fault or int(samples)
     return headers

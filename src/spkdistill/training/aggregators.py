@@ -13,7 +13,7 @@ from spkdistill.distill.objectives import Moment
 from spkdistill.errors import DataError
 from spkdistill.models.aggregators import AggregatorSettings, aggregated, build_aggregators
 from spkdistill.models.build import build_head
-from spkdistill.models.device import prepare
+from spkdistill.models.device import arithmetic, prepare
 from spkdistill.models.store import load, save_aggregators
 from spkdistill.seeds import derive_seed
 from spkdistill.settings import build
@@ -62,7 +62,9 @@ def train_aggregators(
     heads = {name: build_head(chosen.head, sizes.embedding, len(data.speakers)) for name in aggregators}
     task = AggregatorTask(model, aggregators, nn.ModuleDict(heads)).to(device)
     task.initialise(data.batch(0).to(device))
-    identity = checkpoint.identity([decisive(settings), seed], [*teacher, *inputs], "training.aggregators")
+    precision = arithmetic(training.precision, device)
+    made_by = [decisive(settings), precision, seed]
+    identity = checkpoint.identity(made_by, [*teacher, *inputs], "training.aggregators")
     log = train(task, data, training, "aggregators", work, identity)
     if processes.rank() > 0:
         return
@@ -71,6 +73,7 @@ def train_aggregators(
         "aggregators": {"embedding": sizes.embedding, "components": sizes.components},
         "head": chosen.head,
         "training": settings["training"],
+        "precision": precision,
         "seed": seed,
         "views": len(data.views),
     }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as deserialise
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from spkdistill.files import read_bytes, replacing, write_text
 
 KEPT = 2
 LOCK = ".lock"
+RECORD = {"identity": str, "step": int, "state": dict, "tensors": str}
 
 
 @contextmanager
@@ -109,7 +111,10 @@ def read(path: Path, identity: str) -> tuple[int, dict[str, Any], dict[str, Tens
     data = read_bytes(tensors)
     if fingerprint(data) != record["tensors"]:
         raise DataError(f"{tensors}: damaged")
-    return record["step"], record["state"], deserialise(data)
+    try:
+        return record["step"], record["state"], deserialise(data)
+    except SafetensorError as error:
+        raise DataError(f"{tensors}: no tensors of a checkpoint ({error})") from None
 
 
 def sealed(record: dict[str, Any]) -> str:
@@ -124,7 +129,9 @@ def unsealed(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(data)
         del record["seal"]
-        whole = sealed(record).encode() == data
+        whole = sealed(record).encode() == data and all(
+            isinstance(record[key], kind) for key, kind in RECORD.items()
+        )
     except (ValueError, KeyError, TypeError, RecursionError):
         whole = False
     if not whole:

@@ -78,14 +78,15 @@ def train_network(
     torch.manual_seed(derive_seed(seed, stage, "weights"))
     task = build_task(model_settings, chosen.head, objectives, data).to(device)
 
-    made_by = [decisive(settings), feature_settings, seed, name]
+    precision = arithmetic(training.precision, device)
+    made_by = [decisive(settings), precision, feature_settings, seed, name]
     identity = checkpoint.identity(made_by, [*inputs, *targets.values()], "training.networks")
     log = train(task, data, training, name, work, identity)
     if processes.rank() > 0:
         return
 
     provenance = {"name": name, "seed": seed, "views": len(data.views), "training": settings["training"]}
-    provenance |= {"precision": arithmetic(training.precision, device)}
+    provenance |= {"precision": precision}
     frame_shift = feature_settings.get("frame_shift", FRAME_SHIFT)
     config = {
         "model": model_settings,

@@ -22,6 +22,13 @@ class Source:
     models: dict[str, Models] = field(default_factory=dict)  # of those lists whose enrolled side names models
 
 
+def folders(settings: Mapping[str, Any]) -> list[str]:
+    """Where in the directory of a user's corpus the files may lie that say what is in it."""
+    from spkdistill.data.corpora.speechocean762 import data_folders
+
+    return ["", *(data_folders(settings["part"]) if "part" in settings else [])]
+
+
 def gather_trials(
     directory: Path, wanted: Mapping[str, Any], data: DataDir, speakerless: list[str]
 ) -> tuple[dict[str, Trials | DrawSettings], dict[str, Models]]:

@@ -32,11 +32,15 @@ class SpeechOcean762Settings:
 def load(settings: SpeechOcean762Settings) -> Source:
     """The part's utterances, their ids made to begin with their speaker's, and its trials."""
     directory = Path(settings.directory)
-    parts = DISTRIBUTED_PARTS if settings.part == "all" else (settings.part,)
-    data = merge([prefix_ids(read(directory / part)) for part in parts], directory)
+    data = merge([prefix_ids(read(directory / folder)) for folder in data_folders(settings.part)], directory)
     trials, models = gather_trials(directory / settings.part, settings.trials, data, [])
     located = relocate(data, settings.root or settings.directory)
     return Source(first_speakers(located, settings.limit_speakers), trials=trials, models=models)
+
+
+def data_folders(part: str) -> tuple[str, ...]:
+    """The data directories of a part."""
+    return DISTRIBUTED_PARTS if part == "all" else (part,)
 
 
 def prefix_ids(data: DataDir) -> DataDir:
