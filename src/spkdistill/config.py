@@ -133,8 +133,14 @@ def check_against(config: dict[str, Any], schema: dict[str, Any]) -> None:
 
 
 def filling_validator() -> type:
-    """A JSON schema validator that writes the defaults of missing properties into what it checks."""
+    """A JSON schema validator that writes the defaults of missing properties into what it checks.
+
+    To it 2.0 is no integer, as no job would take it for one.
+    """
     check_properties = jsonschema.Draft202012Validator.VALIDATORS["properties"]
+    types = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
 
     def fill_then_check(validator: Any, properties: dict, instance: Any, schema: dict) -> Iterator[Any]:
         if isinstance(instance, dict):
@@ -143,7 +149,9 @@ def filling_validator() -> type:
                     instance.setdefault(name, copy.deepcopy(rule["default"]))
         yield from check_properties(validator, properties, instance, schema)
 
-    return jsonschema.validators.extend(jsonschema.Draft202012Validator, {"properties": fill_then_check})
+    return jsonschema.validators.extend(
+        jsonschema.Draft202012Validator, {"properties": fill_then_check}, type_checker=types
+    )
 
 
 def in_words(error: jsonschema.ValidationError) -> str:
@@ -409,9 +417,11 @@ def margin_given(config: dict[str, Any], name: str, objective: dict[str, Any]) -
 def check_values(config: dict[str, Any]) -> None:
     """Raise a ConfigError for values that are sound alone and not together."""
     from spkdistill.features.cmn import CmnSettings
-    from spkdistill.features.settings import configured
+    from spkdistill.features.settings import check_voiced, configured
+    from spkdistill.metrics.settings import MetricsSettings
     from spkdistill.training.settings import TrainingSettings
 
+    build(MetricsSettings, config["metrics"], "metrics")
     build(CmnSettings, config["cmn"], "cmn")
     for name, settings in config["features"].items():
         try:
@@ -420,6 +430,7 @@ def check_values(config: dict[str, Any]) -> None:
         except ConfigError as error:
             where = str(error).removeprefix("features.")
             raise ConfigError(f"features.{name}.{where}") from None
+    check_voiced(configured(config["features"][config["vad"]["features"]]))
     check_frames(config)
     for name, training in trainings(config):
         try:

@@ -163,6 +163,15 @@ def test_the_config_of_triage_at_paper_size_has_its_papers_schedules():
         ),
         ("features.mfcc.frame_length", float("inf"), "features.mfcc.frame_length: inf"),
         ("cmn.window", 50, "cmn.min_window: 100 is not allowed"),
+        ("features.mfcc.use_energy", False, "vad.features: voice activity needs features with use_energy"),
+        (
+            "metrics.duration_edges",
+            [4, 2],
+            "metrics.duration_edges: seconds above 0, ascending, found (4, 2)",
+        ),
+        ("metrics.p_targets", [0.01, 0.0100000001], "metrics.p_targets: give one prior or more, no two"),
+        ("shards", 2.0, "shards: 2.0 is not of type 'integer'"),
+        ("views.frames", True, "views.frames: True is not of type 'integer'"),
         (
             "training.aggregators.processes",
             50,

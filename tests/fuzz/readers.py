@@ -250,9 +250,9 @@ def measure() -> None:
     from spkdistill.backend.calibration import train_fusion
     from spkdistill.data.scores import match_scores, read_scores
     from spkdistill.errors import naming
-    from spkdistill.metrics.evaluate import MetricsSettings
     from spkdistill.metrics.evaluate import measure as measure_trials
     from spkdistill.metrics.labelled import read_labelled
+    from spkdistill.metrics.settings import MetricsSettings
 
     labelled = read_labelled(Path("trials"), Path("utt2spk"), None)
     scores = match_scores(read_scores("scores"), labelled.trials, "scores")
@@ -410,7 +410,7 @@ def read_settings() -> None:
     from spkdistill.features.cmn import CmnSettings
     from spkdistill.features.settings import FeatureSettings
     from spkdistill.features.vad import VadSettings
-    from spkdistill.metrics.evaluate import MetricsSettings
+    from spkdistill.metrics.settings import MetricsSettings
     from spkdistill.settings import build
     from spkdistill.views import ViewSettings
 

@@ -321,11 +321,15 @@ def embedding_files(model, set, name):
 
 
 def condition_files(w):
-    """What the conditions of the metrics are read from; a set may have no spk2gender."""
+    """What the conditions of the metrics are read from."""
     set, conditions = config["trials"][w.trials]["set"], config["metrics"]["conditions"]
     names = {"sex": "spk2gender", "duration": "utt2dur"}
-    wanted = [names[condition] for condition in conditions if condition in names]
-    return [path for path in data_files(set) if Path(path).name in wanted]
+    there = {Path(path).name: path for path in data_files(set)}
+    if "sex" in conditions and "spk2gender" not in there:
+        raise WorkflowError(
+            f"metrics.conditions: sex, but sets.{set} has no spk2gender; give it one, or remove sex"
+        )
+    return [there[names[condition]] for condition in conditions if condition in names]
 
 
 BACKEND_OPTIONS = {"mean": "mean.vec", "transform": "transform.mat", "plda": "plda"}

@@ -71,8 +71,9 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def run_metrics(options: argparse.Namespace) -> None:
     """Measure a score file."""
-    from spkdistill.metrics.evaluate import MetricsSettings, evaluate
+    from spkdistill.metrics.evaluate import evaluate
     from spkdistill.metrics.lines import metrics_line
+    from spkdistill.metrics.settings import MetricsSettings
     from spkdistill.settings import build
 
     settings = build(MetricsSettings, options.settings, "metrics")
@@ -92,8 +93,9 @@ def run_metrics(options: argparse.Namespace) -> None:
 
 def run_paired(options: argparse.Namespace) -> None:
     """Compare score files."""
-    from spkdistill.metrics.evaluate import MetricsSettings, compare
+    from spkdistill.metrics.evaluate import compare
     from spkdistill.metrics.lines import paired_line
+    from spkdistill.metrics.settings import MetricsSettings
     from spkdistill.settings import build
 
     settings = build(MetricsSettings, options.settings, "metrics")

@@ -97,6 +97,14 @@ def configured(settings: Mapping[str, Any]) -> FeatureSettings:
     )
 
 
+def check_voiced(settings: FeatureSettings) -> None:
+    """ConfigError unless voice activity can be told from the first coefficient."""
+    if not settings.use_energy or settings.htk_compat:
+        raise ConfigError(
+            "vad.features: voice activity needs features with use_energy and without htk_compat"
+        )
+
+
 def require(condition: bool, name: str, value: object, allowed: str) -> None:
     """ConfigError that names the setting unless `condition` holds."""
     if not condition:

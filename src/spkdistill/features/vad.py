@@ -6,7 +6,7 @@ import numpy as np
 
 from spkdistill.arks import ArkReader, ArkWriter
 from spkdistill.errors import ConfigError, DataError
-from spkdistill.features.settings import FeatureSettings
+from spkdistill.features.settings import FeatureSettings, check_voiced
 from spkdistill.progress import progress
 
 
@@ -31,10 +31,7 @@ class VadSettings:
 
 def vad_shard(raw_scp: str, features: FeatureSettings, settings: VadSettings, ark: str, scp: str) -> None:
     """Write a vector of 0 (silence) and 1 (speech) for each matrix of `raw_scp`, made with `features`."""
-    if not features.use_energy or features.htk_compat:
-        raise ConfigError(
-            "vad.features: voice activity needs features with use_energy and without htk_compat"
-        )
+    check_voiced(features)
     with ArkReader(raw_scp) as raw, ArkWriter(ark, scp) as writer:
         for key in progress(raw.keys(), len(raw), "vad", "utterances"):
             if len(shape := raw.shape(key)) != 2 or not shape[1]:
