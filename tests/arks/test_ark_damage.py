@@ -75,7 +75,6 @@ def test_a_command_in_an_scp_is_refused_and_not_run(tmp_path, place):
     for use in (arks.read_scp, arks.ArkReader, read):
         with pytest.raises(DataError, match=r"evil\.scp:2: b is a command and is not run"):
             use(scp)
-    assert arks.read_scp(scp, allow_pipes=True)["b"] == place.format(marker=marker)
     assert not marker.exists()
 
 

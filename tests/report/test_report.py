@@ -736,25 +736,6 @@ def test_metrics_at_other_priors_than_the_settings_are_refused(run, tmp_path):
         write_summary(run.read(), tmp_path / "summary.tsv")
 
 
-def test_summary_of_an_earlier_version_is_shown_as_ever(run, tmp_path):
-    write_summary(run.read(), tmp_path / "summary.tsv")
-    lines = (tmp_path / "summary.tsv").read_text().splitlines()
-    assert lines[0].split("\t")[-7:] == [
-        "min_dcf_0.01",
-        *(f"act_dcf_{p:g}" for p in PRIORS),
-        "cllr",
-        "min_cllr",
-        "group",
-    ]
-    old = tmp_path / "old.tsv"
-    for missing in (1, 6):
-        old.write_text("".join("\t".join(line.split("\t")[:-missing]) + "\n" for line in lines))
-        assert terminal_summary(old, True, None) == terminal_summary(tmp_path / "summary.tsv", True, None)
-    old.write_text("".join("\t".join(line.split("\t")[:-2]) + "\n" for line in lines))
-    with pytest.raises(DataError, match="not the header of a summary"):
-        terminal_summary(old, True, None)
-
-
 def test_terminal_summary_shows_the_means_over_seeds(run, tmp_path):
     summary = tmp_path / "summary.tsv"
     write_summary(run.read(), summary)

@@ -21,11 +21,11 @@ class Location(NamedTuple):
     ranges: tuple[tuple[int, int] | None, ...]
 
 
-def read_scp(path: str | Path, allow_pipes: bool = False) -> dict[str, str]:
+def read_scp(path: str | Path) -> dict[str, str]:
     """Key -> "path", "path:offset" or "path:offset[rows,columns]", in the file's order.
 
-    DataError names the line of a duplicate key, a line without a place, and of a command (`cmd |`) unless
-    `allow_pipes`; nothing is ever run here. The path `-` is standard input.
+    DataError names the line of a duplicate key, of one without a place, and of a command (`cmd |`), which is
+    never run here. The path `-` is standard input.
     """
     name = "standard input" if str(path) == "-" else str(path)
     data = sys.stdin.buffer.read() if str(path) == "-" else read_bytes(path)
@@ -38,7 +38,7 @@ def read_scp(path: str | Path, allow_pipes: bool = False) -> dict[str, str]:
         if not fields:
             raise DataError(f"{name}:{number}: expected a key and a place, found {line!r}")
         key, place = fields.groups()
-        if not allow_pipes and "|" in (place[0], place[-1]):
+        if "|" in (place[0], place[-1]):
             raise DataError(f"{name}:{number}: {key} is a command and is not run: {place}")
         if key in entries:
             raise DataError(f"{name}:{number}: {key} is there twice; keep one line for each key")

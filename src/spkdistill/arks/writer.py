@@ -44,10 +44,6 @@ class ArkWriter:
         where = f"{self.ark_path}:{key}"
         self.append(key, encode_value(value, where, self.compression, self.text, self.allow_nonfinite))
 
-    def write_bytes(self, key: str, data: bytes) -> None:
-        """Write the bytes of a wave file."""
-        self.write(key, data)
-
     def append(self, key: str, data: bytes) -> None:
         """Write the bytes of one entry and remember where they are."""
         check_key(key, self.ark_path)

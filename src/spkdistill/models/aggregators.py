@@ -28,7 +28,6 @@ class SpAggregator(nn.Module):
 
     def __init__(self, settings: AggregatorSettings, layer_dims: list[int]) -> None:
         super().__init__()
-        self.embedding_dim = settings.embedding
         self.output = nn.Linear(2 * sum(layer_dims), settings.embedding)
 
     def forward(self, layers: list[Tensor]) -> Tensor:
@@ -44,7 +43,6 @@ class LdeAggregator(nn.Module):
 
     def __init__(self, settings: AggregatorSettings, layer_dims: list[int]) -> None:
         super().__init__()
-        self.embedding_dim = settings.embedding
         self.pooling = DictionaryEncoding(layer_dims, settings.components)
         self.output = nn.Linear(settings.components * sum(layer_dims), settings.embedding)
 

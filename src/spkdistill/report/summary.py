@@ -92,21 +92,14 @@ def over_seeds(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def read_summary(path: Path) -> list[dict[str, str]]:
-    """The rows of a summary.tsv, each a mapping from column to field, the numbers checked.
-
-    A summary of an earlier version ends with minDCF, or knows no groups.
-    """
+    """The rows of a summary.tsv, each a mapping from column to field, the numbers checked."""
     columns = read_text(path).partition("\n")[0].split("\t")
     priors = [name.removeprefix(MIN_DCF) for name in columns if name.startswith(MIN_DCF)]
-    current = columns_for(priors)
-    if not priors or columns not in (current, current[:-1], current[: len(COLUMNS) + len(priors)]):
+    if not priors or columns != columns_for(priors):
         raise DataError(f"{path}:1: not the header of a summary.tsv; make it again with `spkdistill report`")
     rows = [dict(zip(columns, row, strict=True)) for row in read_tsv(path, columns)]
     for number, row in enumerate(rows, start=2):
-        row.setdefault("group", row["model"])
-        for column in columns[columns.index("parameters") :]:
-            if column == "group":
-                continue
+        for column in columns[columns.index("parameters") : columns.index("group")]:
             if row[column] or not column.startswith("reduction"):
                 number_of(row, column, f"{path}:{number}")
     return rows

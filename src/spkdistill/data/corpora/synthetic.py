@@ -64,7 +64,7 @@ def synthesise_shard(
     with ArkWriter(ark, scp) as writer:
         for utterance, speaker in progress(utterances, len(utterances), "synthesise", "utterances"):
             samples = synthesise(utterance, speaker, settings, seed)
-            writer.write_bytes(utterance, wave_bytes(samples, settings.sample_rate))
+            writer.write(utterance, wave_bytes(samples, settings.sample_rate))
             samples_of[utterance] = len(samples)
         write_headers(headers, samples_of)
 
