@@ -186,7 +186,7 @@ def check_names(config: dict[str, Any]) -> None:
             must_know(config, "features", model["features"], f"{section}.{name}.features")
     for name, backend in config["backends"].items():
         check_backend(config, name, backend)
-    if set(config["trials"]) == calibration_lists(config):
+    if not measured_lists(config):
         raise ConfigError(
             "trials: every list serves a fusion, so none is measured; add one of other speakers"
         )
@@ -256,6 +256,12 @@ def check_backend(config: dict[str, Any], name: str, settings: dict[str, Any]) -
 def calibration_lists(config: dict[str, Any]) -> set[str]:
     """The trial lists that fusions learn from. They are not measured: error rates on them would flatter."""
     return {backend["trials"] for backend in config["backends"].values() if backend["kind"] == "fusion"}
+
+
+def measured_lists(config: Mapping[str, Any]) -> list[str]:
+    """The trial lists that are measured."""
+    calibration = calibration_lists(config)
+    return [name for name in config["trials"] if name not in calibration]
 
 
 def check_trials(config: dict[str, Any]) -> None:

@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from math import prod
 from typing import Any
 
+from spkdistill.comparisons import reference_pairs
 from spkdistill.errors import ConfigError
 
 MOST_MODELS = 1_000  # the paths of more do not fit on a command line
@@ -119,59 +120,6 @@ def combinations(config: dict[str, Any], experiment: dict[str, Any]) -> Iterator
                     "distil": distil,
                 },
             )
-
-
-System = tuple[str, tuple[str, ...]]  # in a paired test: its name, and the groups that it is the mean over
-
-
-def reference_pairs(config: Mapping[str, Any], name: str) -> list[tuple[System, System]]:
-    """The reference of an experiment with each other method: for every student, and over all that have both.
-
-    Students are told apart by their model, training and teacher too; one without a teacher stands beside
-    every teacher. Where the reference is a value of what is varied: each student that has it with each that
-    has another and is the same otherwise. The config is one whose students are crossed.
-    """
-    experiment = config["experiments"][name]
-    members = [config["students"][model] for model in experiment["models"]]
-    if isinstance(experiment["reference"], dict):
-        return setting_pairs(members, *experiment["reference"].items())
-    teachers = {member["teacher"] for member in members}
-    groups: dict[str, dict[tuple[str, ...], str]] = {}
-    for member in members:
-        beside = teachers if member["distil"]["objective"] == "none" else [member["teacher"]]
-        for teacher in beside:
-            place = member["student"], *map(json.dumps, (member["model"], member["training"])), teacher
-            groups.setdefault(member["method"], {})[place] = member["group"]
-    reference = experiment["reference"]
-    of_reference = groups.pop(reference)
-    pairs = []
-    for method, of_method in groups.items():
-        both = [(of_reference[place], of_method[place]) for place in of_reference if place in of_method]
-        pairs += [((one, (one,)), (other, (other,))) for one, other in both]
-        if len(both) > 1:
-            ones, others = zip(*both, strict=True)
-            pairs.append(((f"{name}:{reference}", ones), (f"{name}:{method}", others)))
-    return pairs
-
-
-def setting_pairs(
-    members: Iterable[Mapping[str, Any]], reference: tuple[str, Any]
-) -> list[tuple[System, System]]:
-    """Groups that have a value of a setting, each with those that have another and are the same otherwise."""
-    key, value = reference
-    alike: dict[str, dict[str, Any]] = {}
-    for member in members:
-        parts = [member[part] for part in ("model", "training", "distil")]
-        for found in [part[key] for part in parts if key in part][:1]:
-            rest = [{name: part[name] for name in part if name != key} for part in parts]
-            place = json.dumps([member["student"], member["teacher"], rest])
-            alike.setdefault(place, {})[member["group"]] = found
-    return [
-        ((one, (one,)), (other, (other,)))
-        for groups in alike.values()
-        for one, other in product(groups, repeat=2)
-        if groups[one] == value != groups[other]
-    ]
 
 
 def changed(settings: Mapping[str, Any], varied: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:

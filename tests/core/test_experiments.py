@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spkdistill.comparisons import reference_pairs
 from spkdistill.config import resolve
 from spkdistill.errors import ConfigError
-from spkdistill.experiments import reference_pairs
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

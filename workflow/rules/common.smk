@@ -12,21 +12,14 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from spkdistill.cli import stage_code
-from spkdistill.config import calibration_lists, resolve
+from spkdistill.comparisons import derived_backends, group_of, reference_pairs, student_pairs
+from spkdistill.config import measured_lists, resolve
 from spkdistill.data import corpora
-from spkdistill.distill.parts import (
-    AGGREGATED,
-    EMBEDDING_OPTIONS,
-    EMBEDDINGS,
-    PARTS,
-    file_name,
-    learnt,
-    on_logits,
-    part_of,
-)
+from spkdistill.distill import parts
+from spkdistill.distill.parts import AGGREGATED, EMBEDDINGS, PARTS, file_name, learnt, part_of
 from spkdistill.errors import ConfigError
-from spkdistill.experiments import reference_pairs
 from spkdistill.provenance import start_run
+from spkdistill.report import settings as shown
 from spkdistill.resume import processes, records
 
 try:
@@ -58,7 +51,7 @@ JOBS = range(1, config["shards"] + 1)
 FOREIGN = [name for name, teacher in config["teachers"].items() if "file" in teacher]
 TRAINED = [name for name in config["teachers"] if name not in FOREIGN]
 MODELS = config["teachers"] | config["students"]
-MEASURED = [name for name in config["trials"] if name not in calibration_lists(config)]
+MEASURED = measured_lists(config)
 
 
 def named(names):

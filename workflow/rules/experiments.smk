@@ -3,8 +3,8 @@
 
 rule experiment:
     input:
-        metrics=lambda w: runs_metrics(experiment_models(w.experiment)),
-        models=lambda w: runs_configs(experiment_models(w.experiment)),
+        metrics=lambda w: runs_metrics(shown.experiment_students(config, w.experiment)),
+        models=lambda w: runs_configs(shown.experiment_students(config, w.experiment)),
     output:
         "results/{run}/experiments/{experiment}.tsv",
     log:
@@ -14,7 +14,7 @@ rule experiment:
     conda:
         "../../envs/spkdistill.yaml"
     params:
-        settings=lambda w: runs_settings(experiment_models(w.experiment)),
+        settings=lambda w: runs_settings(shown.experiment_students(config, w.experiment)),
         metrics=lambda w, input: by_system(input.metrics),
         models=lambda w, input: by_model(input.models),
         code=stage_code("runs"),
@@ -27,14 +27,14 @@ rule experiment:
 
 use rule experiment as runs with:
     input:
-        metrics=runs_metrics(every_student()),
-        models=runs_configs(every_student()),
+        metrics=runs_metrics(shown.every_student(config)),
+        models=runs_configs(shown.every_student(config)),
     output:
         of_run("results/{run}/report/runs.tsv"),
     log:
         *of_run("results/{run}/logs/runs.log"),
     params:
-        settings=runs_settings(every_student()),
+        settings=runs_settings(shown.every_student(config)),
         metrics=lambda w, input: by_system(input.metrics),
         models=lambda w, input: by_model(input.models),
         code=stage_code("runs"),

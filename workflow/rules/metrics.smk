@@ -44,7 +44,7 @@ rule paired:
     wildcard_constraints:
         compared=named(
             [*config["backends"], ACROSS, *with_reference(config["experiments"])]
-            + [f"{name}/{STUDENTS}/{backend_of(name)}" for name in config["experiments"]]
+            + [f"{name}/{STUDENTS}/{shown.figures_backend(config, name)}" for name in config["experiments"]]
         ),
     conda:
         "../../envs/spkdistill.yaml"

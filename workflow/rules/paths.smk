@@ -155,11 +155,6 @@ def model_settings(model):
     return {key: MODELS[model][key] for key in keys if key in MODELS[model]}
 
 
-def group_of(model):
-    """The name that a model shares with those of other seeds; a teacher has its own."""
-    return MODELS[model].get("group", model)
-
-
 def model_file(model, name):
     """A file of a teacher's or student's directory."""
     role = "teachers" if model in config["teachers"] else "students"
@@ -187,42 +182,27 @@ def targets_of(student):
     return learnt(config["students"][student]["distil"])
 
 
-UNITS = ["", "utterances/"]  # folders of the cache: of targets of views, and of whole utterances
-
-
-def unit_of(student):
-    """The folder of the cache that a student reads."""
-    return UNITS[config["students"][student]["distil"].get("targets_of") == "utterance"]
-
-
-def form_of(teacher):
-    """The form in which a teacher's logits are cached; a file has none."""
-    return config["teachers"][teacher].get("logits", {}).get("form")
-
-
-def stored(teacher, parts):
-    """The parts of the cache that have archives: of factored logits those of the embedding."""
-    factored = form_of(teacher) == "factored"
-    return ["xvector" if factored and part == "logits" else part for part in parts]
+UNITS = {"": "view", "utterances/": "utterance"}  # folders of the cache, and what the targets in them are of
 
 
 def cache_folder(student):
     """Where the cache that a student reads lies."""
-    return f"results/{RUN}/targets/{config['students'][student]['teacher']}/train/{unit_of(student)}"
+    settings = config["students"][student]
+    folder = {unit: folder for folder, unit in UNITS.items()}[parts.unit_of(settings["distil"])]
+    return f"results/{RUN}/targets/{settings['teacher']}/train/{folder}"
 
 
 def target_files(student, name):
     """Files of the cache that a student reads; `name` has a place for the part, and one for the shard if sharded."""
-    parts = stored(config["students"][student]["teacher"], targets_of(student))
-    return expand(f"{cache_folder(student)}{name}", part=map(file_name, parts), job=JOBS)
+    archives = parts.stored(config, config["students"][student]["teacher"], targets_of(student))
+    return expand(f"{cache_folder(student)}{name}", part=map(file_name, archives), job=JOBS)
 
 
 def head_files(student):
     """The teacher's head, if the student's logits are factored."""
-    factored = form_of(config["students"][student]["teacher"]) == "factored"
-    return (
-        [f"{cache_folder(student)}head.safetensors"] if factored and "logits" in targets_of(student) else []
-    )
+    factored = parts.is_factored(config, config["students"][student]["teacher"])
+    wanted = factored and "logits" in targets_of(student)
+    return [f"{cache_folder(student)}head.safetensors"] if wanted else []
 
 
 def target_options(w, input):
@@ -231,15 +211,9 @@ def target_options(w, input):
     return [f"{part}={scp}" for part, scp in files] + [f"head={head}" for head in input.head]
 
 
-def cached_parts(teacher, unit):
-    """The parts of a teacher's cache: what its `targets` list, of views, and what its students learn."""
-    listed = [] if unit else config["teachers"][teacher]["targets"]
-    learners = [
-        name
-        for name, student in config["students"].items()
-        if (student["teacher"], unit_of(name)) == (teacher, unit)
-    ]
-    return list(dict.fromkeys([*listed, *(part for name in learners for part in targets_of(name))]))
+def cached_parts(teacher, folder):
+    """The parts in a folder of a teacher's cache."""
+    return parts.cached(config, teacher, UNITS[folder])
 
 
 def with_every_embedding():
@@ -254,39 +228,36 @@ def with_head():
     return [
         name
         for name in config["teachers"]
-        if form_of(name) == "factored" and "logits" in cached_parts(name, "")
+        if parts.is_factored(config, name) and "logits" in cached_parts(name, "")
     ]
 
 
 def top_options(w):
     """How much is kept of logits: k, and the temperatures of all who learn them."""
-    if form_of(w.teacher) != "topk" or w.get("part") != "logits":
+    settings = config["teachers"][w.teacher].get("logits", {})
+    if settings.get("form") != "topk" or w.get("part") != "logits":
         return ""
-    settings, students = config["teachers"][w.teacher]["logits"], config["students"].values()
-    learners = [
-        one for student in students if student["teacher"] == w.teacher for one in on_logits(student["distil"])
-    ]
-    kept = {float(t) for t in (*settings["temperatures"], *(one["temperature"] for one in learners))}
-    return f"--top {settings['k']} --temperatures {' '.join(map(str, sorted(kept)))}"
+    return f"--top {settings['k']} --temperatures {' '.join(map(str, parts.temperatures(config, w.teacher)))}"
 
 
 def unit_option(w):
     """What an answer of the teacher is for."""
-    return "utterance" if w.get("unit") else "view"
+    return UNITS[w.get("unit", "")]
 
 
 def with_aggregators():
     """The teachers that have an aggregated part in their cache."""
-    parts = {
-        name: [part for unit in UNITS for part in cached_parts(name, unit)] for name in config["teachers"]
-    }
-    return [name for name in parts if set(AGGREGATED) & set(parts[name])]
+    return [
+        teacher
+        for teacher in config["teachers"]
+        if any(set(AGGREGATED) & set(cached_parts(teacher, folder)) for folder in UNITS)
+    ]
 
 
 def aggregator_files(w):
     """The aggregators that dumping needs, if it needs them."""
-    parts = {part_of(w.part)} if w.get("part") else EMBEDDINGS
-    names = ["aggregators.safetensors", "aggregators.json"] if set(AGGREGATED) & set(parts) else []
+    dumped = {part_of(w.part)} if w.get("part") else EMBEDDINGS
+    names = ["aggregators.safetensors", "aggregators.json"] if set(AGGREGATED) & set(dumped) else []
     return [model_file(w.teacher, name) for name in names]
 
 
@@ -311,8 +282,8 @@ def analysed(teacher):
 
 def analysed_files(w, name):
     """Files of those parts; `name` has a place for the part, and one for the shard if sharded."""
-    parts = map(file_name, analysed(w.teacher))
-    return expand(f"results/{RUN}/targets/{w.teacher}/{w.set}/{name}", part=parts, job=JOBS)
+    names = map(file_name, analysed(w.teacher))
+    return expand(f"results/{RUN}/targets/{w.teacher}/{w.set}/{name}", part=names, job=JOBS)
 
 
 def embedding_files(model, set, name):
@@ -438,21 +409,6 @@ def named_systems(w, input):
     return [f"{name}={path}" for name, path in zip(config["backends"][w.backend]["systems"], input.scores)]
 
 
-def baseline(student, groups):
-    """The one of some groups that is the same student trained without a teacher, if there is."""
-    settings = config["students"][student]
-    same = "student", "model", "training"
-    for other in config["students"].values():
-        if (
-            all(other[key] == settings[key] for key in same)
-            and other["distil"]["objective"] == "none"
-            and other["group"] != settings["group"]
-            and other["group"] in groups
-        ):
-            return other["group"]
-    return None
-
-
 # In the place of the name of a back-end, which never begins so:
 ACROSS = "_backends"  # each model's back-ends
 STUDENTS = "_students"  # an experiment's students without a teacher and with theirs, before the back-end
@@ -461,61 +417,37 @@ STUDENTS = "_students"  # an experiment's students without a teacher and with th
 @cache
 def trainings(group):
     """The models of a group, which differ in the seed of their training alone."""
-    return [model for model in MODELS if group_of(model) == group]
+    return [model for model in MODELS if group_of(config, model) == group]
 
 
 def compared(w):
     """The systems (name, groups, back-end) that a table of paired tests compares, in pairs."""
     if w.compared == ACROSS:
-        groups = dict.fromkeys(map(group_of, MODELS))
+        groups = dict.fromkeys(group_of(config, model) for model in MODELS)
         return [
             ((group, (group,), one), (group, (group,), other))
             for group in groups
-            for one, other in derived_backends()
+            for one, other in derived_backends(config)
         ]
     *path, backend = w.compared.split("/")
     if path and path[-1] != STUDENTS:
         pairs = reference_pairs(config, path[0])
     else:
-        pairs = student_pairs(config["experiments"][path[0]]["models"] if path else config["students"])
+        pairs = student_pairs(
+            config, config["experiments"][path[0]]["models"] if path else config["students"]
+        )
     return [((*one, backend), (*other, backend)) for one, other in pairs]
-
-
-def student_pairs(models):
-    """Each of some students with itself trained without a teacher, if that is one of them, and with its teacher."""
-    students = {group_of(model): model for model in models}
-    return [
-        ((group, (group,)), (other, (other,)))
-        for group, student in students.items()
-        for other in (baseline(student, students), config["students"][student]["teacher"])
-        if other
-    ]
 
 
 def with_reference(experiments):
     """EXPERIMENT/BACKEND for the tables of those experiments that have a reference."""
-    return [
-        f"{name}/{backend_of(name)}" for name in experiments if "reference" in config["experiments"][name]
-    ]
-
-
-def derived_backends():
-    """Back-ends that change another one's scores, each with that one: the first of its kind, or what it fuses."""
-    pairs = []
-    for name, settings in config["backends"].items():
-        if settings["kind"] == "fusion":
-            fused = settings["systems"]
-            pairs += [
-                (name, system) for system in fused if len(fused) > 1
-            ]  # calibration alone keeps the order
-        elif name != (first := kind_of("backends", settings["kind"])[0]):
-            pairs.append((name, first))
-    return pairs
+    with_one = [name for name in experiments if "reference" in config["experiments"][name]]
+    return [f"{name}/{shown.figures_backend(config, name)}" for name in with_one]
 
 
 def compared_tables():
     """The tables of paired tests: for each back-end, and across them where one derives from another."""
-    tables = [*config["backends"], ACROSS] if derived_backends() else config["backends"]
+    tables = [*config["backends"], ACROSS] if derived_backends(config) else config["backends"]
     return of_run("results/{run}/metrics/paired/{compared}/{trials}.tsv", compared=tables, trials=MEASURED)
 
 
@@ -530,7 +462,7 @@ def reference_tables(experiments):
 
 def student_tables(experiment):
     """That of an experiment's students with themselves without a teacher, and with their teachers."""
-    compared = f"{experiment}/{STUDENTS}/{backend_of(experiment)}"
+    compared = f"{experiment}/{STUDENTS}/{shown.figures_backend(config, experiment)}"
     return of_run("results/{run}/metrics/paired/{compared}/{trials}.tsv", compared=compared, trials=MEASURED)
 
 
@@ -562,156 +494,26 @@ def pair_options(w, input):
     return options + (["--shared-seeds"] if w.compared == ACROSS else [])
 
 
-def report_settings(
-    title=RUN, target="report", models=MODELS, backends=config["backends"], experiments=config["experiments"]
-):
-    """What a page shows, the run as a whole or a part: models, back-ends and trial lists in their order."""
-    groups = set(map(group_of, models))
-    shown = {
-        name: {
-            "role": "teacher" if name in config["teachers"] else "student",
-            "arch": Path(model["file"]).name if "file" in model else model["model"]["arch"],
-            "objective": model.get("distil", {}).get("objective"),
-            "targets": model.get("distil", {}).get("targets", []),
-            "targets_of": model.get("distil", {}).get("targets_of"),
-            "form": model.get("distil", {}).get("form"),
-            "teacher": model.get("teacher"),
-            "group": group_of(name),
-            "baseline": baseline(name, groups) if name in config["students"] else None,
-        }
-        for name, model in MODELS.items()
-        if name in models
-    }
-    return {
-        "run": title,
-        "target": target,
-        "models": shown,
-        "backends": {name: described(config["backends"][name]) for name in backends},
-        "trials": MEASURED,
-        "p_targets": config["metrics"]["p_targets"],
-        "experiments": {name: experiment_settings(name) for name in experiments},
-    }
-
-
-def page_settings(experiment):
-    """What the page of an experiment shows."""
-    return report_settings(
-        f"{RUN}, experiment {experiment}",
-        f"results/{RUN}/experiments/{experiment}.html",
-        runs_models(experiment_models(experiment)),
-        page_backends(experiment),
-        [experiment],
-    )
-
-
-def page_backends(experiment):
-    """The back-ends of the page of an experiment: its own, and what that fuses."""
-    own = backend_of(experiment)
-    return [*config["backends"][own].get("systems", []), own]
-
-
-def backend_of(experiment):
-    """The back-end of an experiment's figures."""
-    first = next(iter([*kind_of("backends", "plda"), *config["backends"]]))
-    return config["experiments"][experiment].get("backend", first)
-
-
-def experiment_settings(experiment):
-    """What the report shows of an experiment."""
-    return {
-        "students": experiment_models(experiment),
-        "backend": backend_of(experiment),
-        "reference": written_reference(config["experiments"][experiment].get("reference")),
-    }
-
-
-def written_reference(reference):
-    """A method's name, or a setting as `key=value`."""
-    if not isinstance(reference, dict):
-        return reference
-    return " ".join(f"{key}={json.dumps(value)}" for key, value in reference.items())
-
-
-def experiment_models(experiment):
-    """What the students of an experiment are."""
-    settings = config["experiments"][experiment]
-    return [in_experiment(model, settings["vary"]) for model in settings["models"]]
-
-
-def in_experiment(model, vary):
-    """A student's place in an experiment that varies the keys of `vary`."""
-    settings = config["students"][model]
-    distil, own = settings["distil"], settings["model"] | settings["training"] | settings["distil"]
-    return {
-        "model": model,
-        **{key: settings[key] for key in ("group", "student", "teacher", "method", "seed")},
-        "objective": distil["objective"],
-        "targets": targets_of(model),
-        **{key: distil.get(key) for key in EMBEDDING_OPTIONS[1:]},
-        "options": {
-            key: distil[key] for key in distil if key not in ("objective", "teacher_head", *EMBEDDING_OPTIONS)
-        },
-        "vary": {key: own[key] for key in vary if key in own},
-    }
-
-
-def every_student():
-    """What every student of the run is, with each key that any experiment varies."""
-    varied = dict.fromkeys(key for experiment in config["experiments"].values() for key in experiment["vary"])
-    return [in_experiment(model, varied) for model in config["students"]]
-
-
-def shown_teachers(students):
-    """The teachers of a table of students, in the order of the config."""
-    named = {student["teacher"] for student in students}
-    return [teacher for teacher in config["teachers"] if teacher in named]
-
-
 def runs_settings(students):
     """What a table of runs shows."""
-    settings = {
-        "students": students,
-        "teachers": shown_teachers(students),
-        "backends": list(config["backends"]),
-        "trials": MEASURED,
-        "p_targets": config["metrics"]["p_targets"],
-    }
-    return in_pieces(json.dumps(settings))
-
-
-def runs_models(students):
-    """The models of a table of runs."""
-    return shown_teachers(students) + [student["model"] for student in students]
+    return in_pieces(json.dumps(shown.runs_settings(config, students)))
 
 
 def runs_metrics(students, backends=config["backends"]):
     """Their metrics with some back-ends on every trial list."""
     pattern = "results/{run}/metrics/{model}/{backend}/{trials}.json"
-    return of_run(pattern, model=runs_models(students), backend=backends, trials=MEASURED)
+    return of_run(pattern, model=shown.table_models(config, students), backend=backends, trials=MEASURED)
 
 
 def runs_configs(students):
     """Their config.json."""
-    return [model_file(model, "config.json") for model in runs_models(students)]
+    return [model_file(model, "config.json") for model in shown.table_models(config, students)]
 
 
 def page_logs(experiment):
     """The training logs of the models of an experiment; a foreign teacher has none."""
-    models = runs_models(experiment_models(experiment))
+    models = shown.table_models(config, shown.experiment_students(config, experiment))
     return [model_file(model, "log.tsv") for model in models if model not in FOREIGN]
-
-
-def described(backend):
-    """What the report says of a back-end."""
-    norm = {"none": None, "as": f"as-norm, top {backend.get('cohort_top')}"}
-    kind = backend.get("score_norm", "none")
-    return {
-        "kind": backend["kind"],
-        "norm": norm.get(kind, f"{kind}-norm"),
-        "systems": backend.get("systems", []),
-        "calibrated_on": backend.get("trials"),
-        "adapted_to": backend.get("adapt_set"),
-    }
 
 
 def rejected_files():

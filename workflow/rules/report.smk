@@ -26,7 +26,7 @@ rule report:
     conda:
         "../../envs/spkdistill.yaml"
     params:
-        settings=in_pieces(json.dumps(report_settings())),  # its order is that of the tables
+        settings=in_pieces(json.dumps(shown.report_settings(config))),  # its order is that of the tables
         metrics=lambda w, input: by_system(input.metrics),
         references=lambda w, input: by_reference(input.references),
         models=lambda w, input: by_model(input.models),
@@ -47,10 +47,12 @@ rule report:
 
 use rule report as experiment_page with:
     input:
-        metrics=lambda w: runs_metrics(experiment_models(w.experiment), page_backends(w.experiment)),
+        metrics=lambda w: runs_metrics(
+            shown.experiment_students(config, w.experiment), shown.page_backends(config, w.experiment)
+        ),
         paired=lambda w: student_tables(w.experiment),
         references=lambda w: reference_tables([w.experiment]),
-        models=lambda w: runs_configs(experiment_models(w.experiment)),
+        models=lambda w: runs_configs(shown.experiment_students(config, w.experiment)),
         logs=lambda w: page_logs(w.experiment),
         rejected=rejected_files(),
         manifests=manifest_files(),
@@ -66,7 +68,7 @@ use rule report as experiment_page with:
     wildcard_constraints:
         experiment=named(config["experiments"]),
     params:
-        settings=lambda w: in_pieces(json.dumps(page_settings(w.experiment))),
+        settings=lambda w: in_pieces(json.dumps(shown.experiment_page_settings(config, w.experiment))),
         metrics=lambda w, input: by_system(input.metrics),
         references=lambda w, input: by_reference(input.references),
         models=lambda w, input: by_model(input.models),

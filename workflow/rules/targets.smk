@@ -134,7 +134,7 @@ rule targets:
                 teacher=teacher,
                 set="train",
                 unit=unit,
-                part=map(file_name, stored(teacher, cached_parts(teacher, unit))),
+                part=map(file_name, parts.stored(config, teacher, cached_parts(teacher, unit))),
             )
             for teacher in config["teachers"]
             for unit in UNITS

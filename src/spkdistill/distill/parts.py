@@ -8,12 +8,7 @@ AGGREGATED = ("sp_aggr", "lde_aggr")
 EMBEDDINGS = ("xvector", "narrow_bn", "wide_bn", *AGGREGATED)
 PARTS = (*EMBEDDINGS, "logits")
 LAYER = re.compile(r"layer:([1-9]\d{0,2})", re.ASCII)
-EMBEDDING_OPTIONS = (
-    "targets",
-    "mean_norm",
-    "targets_of",
-    "form",
-)  # of an objective; a table has a column for each
+EMBEDDING_OPTIONS = ("targets", "mean_norm", "targets_of", "form")  # of an objective: columns of a table
 KNOWN = f"{', '.join(EMBEDDINGS)}, layer:N"  # what a student can regress
 
 
@@ -87,3 +82,35 @@ def file_name(part: str) -> str:
 def part_of(name: str) -> str:
     """The part whose files are called `name`."""
     return name.replace("layer_", "layer:")
+
+
+def unit_of(distil: Mapping[str, Any]) -> str:
+    """What the targets that a student of these settings learns are of: "view" or "utterance"."""
+    return distil.get("targets_of", "view")
+
+
+def cached(config: Mapping[str, Any], teacher: str, unit: str) -> list[str]:
+    """The parts of a teacher's cache: what its `targets` list, of views, and what its students learn."""
+    listed = config["teachers"][teacher]["targets"] if unit == "view" else []
+    learners = (one["distil"] for one in config["students"].values() if one["teacher"] == teacher)
+    wanted = (part for distil in learners if unit_of(distil) == unit for part in learnt(distil))
+    return list(dict.fromkeys([*listed, *wanted]))
+
+
+def is_factored(config: Mapping[str, Any], teacher: str) -> bool:
+    """Whether a teacher's logits are cached as its head alone; a file has none."""
+    return config["teachers"][teacher].get("logits", {}).get("form") == "factored"
+
+
+def stored(config: Mapping[str, Any], teacher: str, parts: Sequence[str]) -> list[str]:
+    """The parts that have archives: of factored logits those of the embedding."""
+    factored = is_factored(config, teacher)
+    return ["xvector" if factored and part == "logits" else part for part in parts]
+
+
+def temperatures(config: Mapping[str, Any], teacher: str) -> list[float]:
+    """At which a cache of the largest logits keeps the mass of the others: its students' and those listed."""
+    learners = (one["distil"] for one in config["students"].values() if one["teacher"] == teacher)
+    learnt_at = (one["temperature"] for distil in learners for one in on_logits(distil))
+    listed = config["teachers"][teacher]["logits"]["temperatures"]
+    return sorted({float(temperature) for temperature in (*listed, *learnt_at)})

@@ -1,4 +1,4 @@
-"""Values of JSON objects and table rows, checked: DataError says where, what was expected and found."""
+"""Values of JSON objects and table rows, checked (DataError says where, what was expected and found)."""
 
 import json
 import math
@@ -45,6 +45,11 @@ def take_list(mapping: Any, key: str, where: str, read: Callable[..., float]) ->
     if not values:
         raise DataError(f"{where}: {key!r} is empty; make the file again with this version")
     return np.array([read({key: value}, key, where) for value in values])
+
+
+def written(settings: Mapping[str, Any]) -> str:
+    """Settings in a field of a table: `temperature=4 mass="renormalised"`."""
+    return " ".join(f"{key}={json.dumps(value)}" for key, value in settings.items())
 
 
 def number_of(row: Mapping[str, str], column: str, where: str, finite: bool = True) -> float:

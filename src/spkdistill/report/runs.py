@@ -10,6 +10,7 @@ from typing import Any
 from spkdistill.errors import ConfigError, DataError
 from spkdistill.files import read_json, write_tsv
 from spkdistill.report.contents import ExperimentModel, reductions
+from spkdistill.report.fields import written
 from spkdistill.report.inputs import check_names, read_cost, read_metrics
 from spkdistill.settings import build
 
@@ -82,14 +83,9 @@ def student_fields(student: ExperimentModel) -> dict[str, Any]:
         "mean_norm": "" if student.mean_norm is None else json.dumps(student.mean_norm),
         "form": student.form or "",
         "targets_of": student.targets_of or "",
-        "options": field(student.options),
-        "vary": field(student.vary),
+        "options": written(student.options),
+        "vary": written(student.vary),
     }
-
-
-def field(settings: Mapping[str, Any]) -> str:
-    """Settings in a field: `temperature=4 mass="renormalised"`."""
-    return " ".join(f"{key}={json.dumps(value)}" for key, value in settings.items())
 
 
 def rates(path: Path, prior: str) -> dict[str, str]:
