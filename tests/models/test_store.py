@@ -1,6 +1,8 @@
 """Networks on disk: the same back, or an error that names the file and the tensor."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -168,3 +170,33 @@ def test_the_cost_of_a_network_that_fits_no_memory_takes_none(files):
     config = files[-1]
     config.write_text(json.dumps(CONFIG | {"model": MODEL | {"channels": 10**7}}))
     assert trained_cost(config)["parameters"] > 10**14
+
+
+@pytest.mark.parametrize("arch", ["xvector", "conformer", "redimnet"])
+def test_a_network_is_loaded_without_the_compiler(tmp_path, arch):
+    """It takes as long to import as all the rest of a job that embeds."""
+    sizes = {
+        "xvector": {"channels": 8, "pooling_channels": 8},
+        "conformer": {"channels": 8, "blocks": 1, "heads": 2, "hidden": 8, "kernel": 3, "subsampling": 2}
+        | {"bottleneck": 4, "dropout": 0.0},
+        "redimnet": {"channels": 4, "strides": [2], "blocks": [1], "expansions": [1], "reductions": [1]}
+        | {"kind": "convnext", "group": 4, "bottleneck": 4},
+    }
+    config = {
+        "model": {"arch": arch, "embedding": 6, **sizes[arch]},
+        "feature_dim": 8,
+        "speakers": ["a", "b"],
+    }
+    config["head"] = {"kind": "aam", "scale": 32.0, "margin": 0.2}
+    paths = [tmp_path / "model.safetensors", tmp_path / "config.json"]
+    model = build_model(config["model"], 8)
+    save(*paths, model, build_head(config["head"], 6, 2), config)
+    code = (
+        "import sys; from spkdistill.models import device, store; device.prepare(1); "
+        f"store.load({str(paths[0])!r}, {str(paths[1])!r}); "
+        "assert not {'torch._dynamo', 'sympy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    loaded, _, _ = load(*paths)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name

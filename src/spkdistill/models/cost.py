@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from spkdistill.models.build import build_head, build_model
+from spkdistill.models.shapes import shapes_only
 from spkdistill.models.store import blaming, is_foreign, read_network_config
 from spkdistill.settings import build
 
@@ -99,7 +100,7 @@ def cost(
     name: str, model_settings: dict, feature_dim: int, head_settings: dict | None, speakers: int
 ) -> dict[str, Any]:
     """A row of the table: `smaller` is the share saved of Kaldi's x-vector with, or without, its head."""
-    with torch.device("meta"):  # shapes only: no memory is taken, nothing computed
+    with shapes_only():  # no memory is taken, nothing computed
         model = build_model(model_settings, feature_dim)
         head = build_head(head_settings, model.embedding_dim, speakers) if head_settings else nn.Identity()
         teacher = build_model(XVECTOR, 30)

@@ -11,7 +11,8 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt(3)
 def prepare(threads: int) -> torch.device:
     """The CUDA device where there is one, else the CPU with `threads` threads; deterministic either way."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
-    torch.use_deterministic_algorithms(True)
+    # as use_deterministic_algorithms(True), which imports the compiler: seconds of every job
+    torch.set_deterministic_debug_mode("error")
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32; bfloat16 is there for speed
     torch.utils.deterministic.fill_uninitialized_memory = (
         False  # costs a fifth of the time on short utterances

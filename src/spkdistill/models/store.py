@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from spkdistill.files import read_json, replacing, write_json
 from spkdistill.manifest import made_by
 from spkdistill.models.aggregators import AggregatorSettings, build_aggregators
 from spkdistill.models.build import build_head, build_model, build_sizes
+from spkdistill.models.shapes import shapes_only
 
 FOREIGN = "foreign"  # in place of an architecture: a file of another toolkit, see foreign.py
 
@@ -52,7 +52,7 @@ def load(
 ) -> tuple[nn.Module, nn.Module | None, dict[str, Any]]:
     """(model, head or None, config) as `save` wrote them, in eval mode; DataError where files disagree."""
     config, network = read_network_config(config_path)
-    with blaming(config_path), torch.device("meta"):  # shapes only: nothing is allocated before they match
+    with blaming(config_path), shapes_only():  # nothing is allocated before they match
         model, head = build_model(network.model, network.feature_dim), None
         if network.head is not None:
             head = build_head(network.head, model.embedding_dim, len(network.speakers))
@@ -71,7 +71,7 @@ def save_aggregators(
 def load_aggregators(model_path: str | Path, config_path: str | Path, layer_dims: list[int]) -> nn.ModuleDict:
     """What `save_aggregators` wrote for a teacher of `layer_dims`, by target, in eval mode."""
     config = read_config(config_path, ["aggregators"])
-    with blaming(config_path), torch.device("meta"):
+    with blaming(config_path), shapes_only():
         settings = build_sizes(AggregatorSettings, config["aggregators"], "aggregators")
         aggregators = build_aggregators(settings, layer_dims)
     read_weights(model_path, config_path, aggregators)
