@@ -68,7 +68,7 @@ def lacking(copied: Run, profile) -> Run:
     return replace(copied, executor=profile)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 600) -> None:
     """Return when `condition` holds; AssertionError if it does not in time."""
     end = time.monotonic() + seconds
     while not condition():
@@ -84,7 +84,7 @@ def test_a_run_whose_snakemake_is_killed_half_way_gives_in_few_jobs_the_bytes_of
     copied.write_config(with_one_student(copied.config()))
     run = replace(copied, executor=profile)
     process = run.start("scores")
-    wait_for(lambda: any("dump" in job for job in slurm.jobs("RUNNING")), seconds=300)
+    wait_for(lambda: any("dump" in job for job in slurm.jobs("RUNNING")))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert slurm.jobs("RUNNING"), "the jobs live on"
