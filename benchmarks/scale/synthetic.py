@@ -47,7 +47,7 @@ def write_directory(folder: Path, ids: Sequence[str]) -> None:
         rng = np.random.default_rng(0)
         for number in range(WAVES):
             samples = rng.integers(-3000, 3000, round(RATE * rng.uniform(4, 2 * SECONDS - 4)), dtype="<i2")
-            writer.write_bytes(f"{number:02d}", wave_bytes(samples, RATE))
+            writer.write(f"{number:02d}", wave_bytes(samples, RATE))
     waves = list(read_scp(folder / "waves.scp").values())
     write_lines(folder / "wav.scp", (f"{id} {waves[i % WAVES]}" for i, id in enumerate(ids)))
     write_lines(folder / "utt2spk", (f"{id} {speaker_of(id)}" for id in ids))

@@ -164,8 +164,8 @@ def test_wave_files_keep_their_bytes(tmp_path):
     soundfile.write(file, np.arange(-100, 100, dtype=np.int16), 16000, format="WAV", subtype="PCM_16")
     data = file.getvalue()
     with arks.ArkWriter(tmp_path / "w.ark", tmp_path / "w.scp") as writer:
-        writer.write_bytes("a", data)
-        writer.write_bytes("b", data)
+        writer.write("a", data)
+        writer.write("b", data)
     assert dict(arks.read_archive(tmp_path / "w.ark")) == {"a": data, "b": data}
     assert dict(arks.read_archive(tmp_path / "w.scp")) == {"a": data, "b": data}
     rate, samples = kaldiio.load_scp(str(tmp_path / "w.scp"))["b"]

@@ -76,7 +76,7 @@ def archives() -> list[Files]:
             for key, value in VALUES.items():
                 writer.write(key, value)
             if wav:
-                writer.write_bytes("w-wav", sound("WAV"))
+                writer.write("w-wav", sound("WAV"))
 
     found = [written(functools.partial(write, compression)) for compression in arks.COMPRESSIONS]
     found += [written(functools.partial(write, wav=True)), written(functools.partial(write, text=True))]

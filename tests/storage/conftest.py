@@ -116,7 +116,7 @@ def write_data_directory(folder: Path, settings: SyntheticSettings) -> None:
         with ArkWriter(folder / name, folder / "part.scp") as writer:
             for utterance, speaker in shard(list(utt2spk.items()), job, len(ARCHIVES)):
                 samples = synthesise(utterance, speaker, settings, seed=0)
-                writer.write_bytes(utterance, wave_bytes(samples, settings.sample_rate))
+                writer.write(utterance, wave_bytes(samples, settings.sample_rate))
         index += (folder / "part.scp").read_text()
     (folder / "part.scp").unlink()
     tables = {
