@@ -30,7 +30,7 @@ def arithmetic(precision: str, device: torch.device) -> str:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware computes in bfloat16; elsewhere torch does at a tenth of the speed or less."""
+    """Whether the hardware computes in bfloat16; elsewhere torch does at about a tenth of the speed."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()

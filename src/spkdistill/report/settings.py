@@ -27,10 +27,10 @@ def report_settings(config: Config) -> dict[str, Any]:
 
 def experiment_page_settings(config: Config, experiment: str) -> dict[str, Any]:
     """What the page of an experiment shows."""
-    title, target = f"{config['run']}, experiment {experiment}", f"experiments/{experiment}.html"
-    models = table_models(config, experiment_students(config, experiment))
-    target = f"results/{config['run']}/{target}"
-    return page(config, title, target, models, page_backends(config, experiment), [experiment])
+    run, models = config["run"], table_models(config, experiment_students(config, experiment))
+    target = f"results/{run}/experiments/{experiment}.html"
+    title, backends = f"{run}, experiment {experiment}", page_backends(config, experiment)
+    return page(config, title, target, models, backends, [experiment])
 
 
 def page(
@@ -41,7 +41,7 @@ def page(
     backends: Iterable[str],
     experiments: Iterable[str],
 ) -> dict[str, Any]:
-    """What a page shows; `target` is what makes it."""
+    """What a page shows; `target` is what a person asks Snakemake for to make it."""
     groups = {group_of(config, model) for model in models}
     return {
         "run": title,
