@@ -150,6 +150,8 @@ def stat(options: argparse.Namespace) -> None:
             total = sum(rows * count for rows, count in found.rows.items())
             rows.append(("rows", f"{min(found.rows)}..{max(found.rows)}, {total} in all"))
         rows += [("dims", tally(found.dims)), ("values", found.values), ("bytes", found.bytes)]
+        if found.entries:
+            rows.append(("bytes_per_entry", round(found.bytes / found.entries, 1)))
         if found.values:
             moments = (found.minimum, found.mean, found.maximum, found.deviation)
             rows += zip(("min", "mean", "max", "std"), (f"{value:.7g}" for value in moments), strict=True)

@@ -115,7 +115,7 @@ class Gkd(LogitObjective):
 
 @dataclass(frozen=True)
 class Dist(LogitObjective):
-    """Settings of `dist`."""
+    """Settings of `dist`; its T and weights of 1 are our choice, where Triage KD's paper is silent."""
 
     beta: float
     gamma: float
