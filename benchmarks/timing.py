@@ -15,10 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from spkdistill.files import read_text, write_text
+
+Name = TypeVar("Name")
 
 RESULTS = Path(__file__).parent / "results"
 UNIT = np.random.default_rng(0).standard_normal((2000, 2000))
@@ -64,6 +67,12 @@ def timed(tasks: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, 
             seconds = cpu_seconds(task)
             runs[name].append((seconds, seconds / unit))
     return {name: Timing(*np.median(of_task, axis=0)) for name, of_task in runs.items()}
+
+
+def in_turn(tasks: Mapping[Name, Callable[[], object]], rounds: int) -> dict[Name, np.ndarray]:
+    """CPU seconds of each task in each round, the tasks in turn; a round before them warms up."""
+    seconds = [[cpu_seconds(task) for task in tasks.values()] for _ in range(1 + rounds)]
+    return dict(zip(tasks, np.array(seconds[1:]).T, strict=True))
 
 
 def cpu_seconds(task: Callable[[], object]) -> float:

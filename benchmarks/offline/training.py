@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from benchmarks.timing import cpu_seconds, report
+from benchmarks.timing import in_turn, report
 
 from spkdistill.arks import ArkWriter, VectorWriter
 from spkdistill.distill.objectives import Moment, build_objectives
@@ -74,7 +74,8 @@ def main() -> None:
             }
             model = {"channels": channels, "pooling_channels": pooling, "embedding": embedding}
             network = build_model({"arch": "xvector", **model}, DIM).eval()
-            seconds = measured(kinds(corpus, cache, network, sum(sizes.values())))
+            runs = kinds(corpus, cache, network, sum(sizes.values()))
+            seconds = {kind: run / STEPS for kind, run in in_turn(runs, ROUNDS).items()}
             rows.append([teacher, parameters(network), sum(sizes.values()), *cells(seconds)])
     columns = ["teacher", "parameters", "student's embedding", "no teacher, s", "cache, s", "loop, s"]
     columns += ["targets read, s", "two-byte read, s", "cache / no teacher", "two-byte cache / no teacher"]
@@ -151,12 +152,6 @@ class InTheLoop(torch.nn.Module):
             found = self.ask(batch.features)
         targets = torch.from_numpy(side_by_side([found[part].numpy() for part in PARTS]))
         return self.student(batch._replace(targets=(targets,)), moment)
-
-
-def measured(runs: dict[str, Callable[[], None]]) -> dict[str, np.ndarray]:
-    """CPU seconds of a step in each round, all threads together; the first round warms up and is dropped."""
-    rounds = [{name: cpu_seconds(run) / STEPS for name, run in runs.items()} for _ in range(1 + ROUNDS)]
-    return {name: np.array([one[name] for one in rounds[1:]]) for name in runs}
 
 
 def cells(seconds: dict[str, np.ndarray]) -> list[str]:

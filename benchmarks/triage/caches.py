@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from benchmarks.timing import cpu_seconds, report
+from benchmarks.timing import in_turn, report
 
 from spkdistill.arks import ArkWriter, TopKWriter, VectorWriter, describe
 from spkdistill.config import check_against
@@ -47,11 +47,12 @@ def main() -> None:
             inputs, views = make_corpus(Path(name), classes)
             caches = make_caches(Path(name), views, classes)
             for batch in BATCHES:
-                read = measured({form: reading(cache, views.ids, batch) for form, cache in caches.items()})
+                reads = {form: reading(cache, views.ids, batch) for form, cache in caches.items()}
+                read = in_turn(reads, ROUNDS)
                 runs = {"no teacher": steps(inputs, {"objective": "none"}, {}, batch)}
                 runs["read before"] = steps(inputs, KD, caches["dense"], batch, read_once=True)
                 runs |= {form: steps(inputs, KD, cache, batch) for form, cache in caches.items()}
-                step = measured(runs)
+                step = in_turn(runs, ROUNDS)
                 for form in runs:
                     cells = ["", ""]
                     if form in caches:
@@ -170,12 +171,6 @@ def training_defaults() -> dict[str, Any]:
     training = {"threads": 1}
     check_against(training, {"$ref": "#/$defs/training", "$defs": rules})
     return training
-
-
-def measured(runs: dict[str, Callable[[], None]]) -> dict[str, np.ndarray]:
-    """CPU seconds of each in each round, all threads together; the first round warms up and is dropped."""
-    rounds = [{name: cpu_seconds(run) for name, run in runs.items()} for _ in range(1 + ROUNDS)]
-    return {name: np.array([one[name] for one in rounds[1:]]) for name in runs}
 
 
 if __name__ == "__main__":

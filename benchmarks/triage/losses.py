@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from benchmarks.timing import cpu_seconds, report
+from benchmarks.timing import in_turn, report
 from torch import Tensor
 
 from spkdistill.distill.curriculum import TauSettings, tau_at
@@ -30,7 +30,7 @@ def main() -> None:
     rows = []
     for classes in CLASSES:
         batch = logits(classes)
-        seconds = measured(steps(batch))
+        seconds = in_turn(steps(batch), ROUNDS)
         ratios = {name: np.median(seconds[name] / seconds["DKD"]) for name in seconds}
         for name in seconds:
             size = set_size(batch, name) if name in TAUS else ""
@@ -95,12 +95,6 @@ def set_size(batch: Batch, tau: float) -> str:
     """The mean size of the confusion set."""
     with torch.no_grad():
         return f"{triage(*batch, TEMPERATURE, tau).size.double().mean():.0f}"
-
-
-def measured(runs: dict[str, Callable[[], None]]) -> dict[str, np.ndarray]:
-    """CPU seconds of each in each round; the first round warms up and is dropped."""
-    rounds = [{name: cpu_seconds(run) for name, run in runs.items()} for _ in range(1 + ROUNDS)]
-    return {name: np.array([one[name] for one in rounds[1:]]) for name in runs}
 
 
 if __name__ == "__main__":
