@@ -12,6 +12,13 @@ INPUTS = "model", "config", "views", "features"
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add this room's subcommands."""
+    add_dump(commands)
+    add_head(commands)
+    add_analyse(commands)
+
+
+def add_dump(commands: argparse._SubParsersAction) -> None:
+    """`dump`, a job for each shard of the views."""
     parser = commands.add_parser(
         "dump", help="what a teacher says about each view, for students to learn from"
     )
@@ -59,6 +66,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_trust(parser)
     stage(parser, dump, "distill.targets", [*INPUTS, "aggregators", "aggregators_config"], ["parts"])
 
+
+def add_head(commands: argparse._SubParsersAction) -> None:
+    """`head`."""
     parser = commands.add_parser(
         "head", help="a teacher's head, which makes its logits from its cached embeddings"
     )
@@ -68,6 +78,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--manifest", required=True, metavar="JSON", help="to write: how exact they are")
     stage(parser, head, "distill.targets", [*INPUTS, "embeddings"], ["head", "manifest"])
 
+
+def add_analyse(commands: argparse._SubParsersAction) -> None:
+    """`analyse`."""
     parser = commands.add_parser("analyse", help="what the targets of a teacher have in common")
     parser.add_argument("--views", required=True, metavar="TSV")
     parser.add_argument(
