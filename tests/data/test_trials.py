@@ -187,7 +187,7 @@ def test_drawn_utterance_pairs_are_those_of_the_first_release():
 
 def test_impossible_draws_are_refused():
     spk2utt, genders = people(3, 2)
-    with pytest.raises(ConfigError, match="only 0 of 10 non-targets found for speaker m01"):
+    with pytest.raises(ConfigError, match=r"trials\.\w+: only 0 of 10 non-targets found for speaker m01"):
         draw_trials({"m01": spk2utt["m01"]}, genders, SETTINGS, 0, "trials")
     with pytest.raises(ConfigError, match="lower nontargets_per_speaker"):
         draw_trials(spk2utt, genders, SETTINGS, 0, "trials")

@@ -252,6 +252,12 @@ def draw_trials(
         rng = generator(seed, "trials", f"{name}/{speaker}")
         targets = draw_targets(enrolled[speaker], tested[speaker], settings.targets_per_speaker, rng)
         nontargets = draw_nontargets(speaker, enrolled, tested, spk2gender, settings, met, rng)
+        wanted = settings.nontargets_per_speaker
+        if len(nontargets) < wanted:
+            raise ConfigError(
+                f"trials.{name}: only {len(nontargets)} of {wanted} non-targets found for speaker {speaker}; "
+                "lower nontargets_per_speaker or same_sex, or add utterances"
+            )
         rows += [(*pair, True) for pair in targets] + [(*pair, False) for pair in nontargets]
     rows.sort()
     return Trials.of([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
@@ -276,7 +282,10 @@ def draw_nontargets(
     met: set[tuple[str, str]],
     rng: np.random.Generator,
 ) -> list[tuple[str, str]]:
-    """Pairs not in `met` (they are added to it) of a name of the speaker and an utterance of an impostor."""
+    """Pairs not in `met` (they are added to it) of a name of the speaker and an utterance of an impostor.
+
+    Fewer than are wanted where chance finds no more.
+    """
     everyone, wanted = list(tested), settings.nontargets_per_speaker
     same_sex = [other for other in everyone if spk2gender.get(other) == spk2gender.get(speaker)]
     pairs: list[tuple[str, str]] = []
@@ -290,11 +299,6 @@ def draw_nontargets(
             pairs.append(pair)
         if len(pairs) == wanted:
             break
-    if len(pairs) < wanted:
-        raise ConfigError(
-            f"trials: only {len(pairs)} of {wanted} non-targets found for speaker {speaker}; "
-            "lower nontargets_per_speaker or same_sex, or add utterances"
-        )
     return pairs
 
 
