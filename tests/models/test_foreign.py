@@ -142,7 +142,7 @@ def test_the_table_of_costs_has_a_foreign_network(ours, features, tmp_path, caps
     row = json.loads(capsys.readouterr().out)[-1]
     assert row["parameters"] == row["with_head"] == parameters(ours.model)
     assert (row["macs_per_second"], row["embedding"]) == (macs_per_second(ours.model), 12)
-    assert row["smaller_than_headless"] == pytest.approx(1 - parameters(ours.model) / 4_219_868)
+    assert row["reduction"] == pytest.approx(1 - parameters(ours.model) / 4_219_868)
     described = json.loads(config.read_text())
     del described["cost"]["parameters"]
     config.write_text(json.dumps(described))

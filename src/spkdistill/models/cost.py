@@ -65,8 +65,8 @@ COLUMNS = {
     "model": "model",
     "parameters": "parameters",
     "with_head": "with head",
-    "smaller": "smaller",
-    "smaller_than_headless": "(no teacher head)",
+    "reduction": "smaller",
+    "reduction_with_head": "(with head)",
     "bytes": "bytes",
     "macs_per_second": "MACs a second",
     "embedding": "embedding",
@@ -99,7 +99,7 @@ def trained_cost(config_path: str | Path) -> dict[str, Any]:
 def cost(
     name: str, model_settings: dict, feature_dim: int, head_settings: dict | None, speakers: int
 ) -> dict[str, Any]:
-    """A row of the table: `smaller` is the share saved of Kaldi's x-vector with, or without, its head."""
+    """A row of the table: `reduction` is the share saved of Kaldi's x-vector, without its head or with it."""
     with shapes_only():  # no memory is taken, nothing computed
         model = build_model(model_settings, feature_dim)
         head = build_head(head_settings, model.embedding_dim, speakers) if head_settings else nn.Identity()
@@ -109,8 +109,8 @@ def cost(
             "model": name,
             "parameters": parameters(model),
             "with_head": parameters(model) + parameters(head),
-            "smaller": 1 - parameters(model) / (parameters(teacher) + parameters(teacher_head)),
-            "smaller_than_headless": 1 - parameters(model) / parameters(teacher),
+            "reduction": 1 - parameters(model) / parameters(teacher),
+            "reduction_with_head": 1 - parameters(model) / (parameters(teacher) + parameters(teacher_head)),
             "bytes": weight_bytes(model),
             "macs_per_second": macs_per_second(model),
             "embedding": model.embedding_dim,
@@ -134,8 +134,8 @@ def foreign_cost(name: str, size: MeasuredCost) -> dict[str, Any]:
     return teacher | {
         "parameters": size.parameters,
         "with_head": size.parameters_with_head,
-        "smaller": 1 - size.parameters / teacher["with_head"],
-        "smaller_than_headless": 1 - size.parameters / teacher["parameters"],
+        "reduction": 1 - size.parameters / teacher["parameters"],
+        "reduction_with_head": 1 - size.parameters / teacher["with_head"],
         "bytes": size.bytes,
         "macs_per_second": size.macs_per_second,
         "embedding": size.embedding_dim,

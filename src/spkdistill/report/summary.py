@@ -11,7 +11,7 @@ from spkdistill.report.numbers import count, percent
 
 COLUMNS = [
     *("model", "role", "arch", "objective", "targets", "teacher", "backend", "trials"),
-    *("parameters", "parameters_with_head", "reduction_without_head", "reduction_with_head"),
+    *("parameters", "parameters_with_head", "reduction", "reduction_with_head"),
     *("macs_per_second", "embedding_dim", "eer", "eer_low", "eer_high", "confidence"),
 ]
 MIN_DCF, ACT_DCF = "min_dcf_", "act_dcf_"
@@ -123,7 +123,7 @@ def terminal_row(row: dict[str, str], best: bool, prior: str) -> list[str]:
     """The fields of one row, formatted for a person."""
     method = "(teacher)" if row["role"] == "teacher" else row["objective"] or "none"
     eer, low, high = (f"{100 * float(row[key]):.2f}" for key in ("eer", "eer_low", "eer_high"))
-    reductions = row["reduction_without_head"], row["reduction_with_head"]
+    reductions = row["reduction"], row["reduction_with_head"]
     return [
         *("*" if best else "", row["model"], method, row["backend"]),
         *(eer, f"{low} - {high}", f"{float(row[MIN_DCF + prior]):.3f}", count(float(row["parameters"]))),
