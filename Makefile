@@ -19,8 +19,8 @@ demo: $(VENV)/.ready
 	@$(BIN)/spkdistill summary results/demo/report/summary.tsv --report results/demo/report/index.html
 
 test: $(VENV)/.ready-test
-	$(BIN)/pytest -n 2 -m "not workflow"
-	$(BIN)/pytest -n 2 --dist loadfile -m workflow
+	$(BIN)/pytest -n 2 --durations 15 -m "not workflow"
+	$(BIN)/pytest -n 2 --durations 15 --dist loadfile -m workflow
 
 lint: $(VENV)/.ready-test
 	$(BIN)/ruff format --check .

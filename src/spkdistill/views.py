@@ -14,7 +14,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from spkdistill.arks import ArkReader
 from spkdistill.errors import ConfigError, DataError
@@ -118,6 +117,8 @@ def make_views(
 
 def read_views(path: str | Path) -> Views:
     """The views of a views.tsv; DataError names a line that is out of order or starts outside."""
+    import pandas as pd  # a sixth of the start of a job that embeds, which reads no views
+
     types = dict.fromkeys(COLUMNS[:3], str) | dict.fromkeys(COLUMNS[3:], np.int64)
     try:
         with open(path, "rb") as file:
