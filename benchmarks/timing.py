@@ -22,7 +22,6 @@ import numpy as np
 from spkdistill.files import read_text, write_text
 
 Name = TypeVar("Name")
-
 RESULTS = Path(__file__).parent / "results"
 UNIT = np.random.default_rng(0).standard_normal((2000, 2000))
 COMMAND = """

@@ -203,6 +203,7 @@ def test_seeds_of_a_student_are_tested_as_one_system(finished):
 def test_deleted_artifacts_come_back_with_the_same_bytes(copied):
     before = copied.digests()
     for path in (
+        *("data/train/wav.1.ark", "vad/eval/vad.2.ark", "views/train/speakers"),
         *(
             "targets/xvector/train/logits.1.scp",
             "students/tdnn-trkd/model.safetensors",
@@ -215,10 +216,6 @@ def test_deleted_artifacts_come_back_with_the_same_bytes(copied):
     copied.finish()
     assert copied.digests() == before
     assert "Nothing to be done" in copied.finish("--dry-run")
-    for path in ("data/train/wav.1.ark", "vad/eval/vad.2.ark", "views/train/speakers"):
-        (copied.results / path).unlink()
-    planned = copied.planned()
-    assert [planned[rule] for rule in ("synthesise", "vad", "views")] == [1, 3, 1]
 
 
 @pytest.fixture
