@@ -21,7 +21,7 @@ def cross(config: dict[str, Any]) -> None:
     two models of one name, or one too long for a file. The config is checked, its defaults filled in.
     """
     students, known = {}, {}
-    for name, experiment in (config["experiments"] or {"": {"vary": {}}}).items():
+    for name, experiment in grids(config).items():
         models = dict(combinations(config, experiment))
         where = f"experiments.{name}" if name else "students"
         for model, settings in models.items():
@@ -68,18 +68,25 @@ def check_reference(config: Mapping[str, Any], name: str) -> None:
         )
 
 
-def check_number(config: dict[str, Any]) -> None:
-    """Raise a ConfigError for experiments of more models than anyone can train."""
-    size = sum(combined(config, experiment) for experiment in config["experiments"].values())
+def grids(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The experiments; without any, that of every student with each of its objectives, which has no name."""
+    return config["experiments"] or {"": {"vary": {}}}
+
+
+def check_number(config: Mapping[str, Any]) -> None:
+    """Raise a ConfigError for more models than anyone can train."""
+    size = sum(combined(config, experiment) for experiment in grids(config).values())
     if size > MOST_MODELS:
-        raise ConfigError(f"experiments: {size} combinations; there may be {MOST_MODELS}, leave some out")
+        where = "experiments" if config["experiments"] else "students"
+        raise ConfigError(f"{where}: {size} combinations; there may be {MOST_MODELS}, leave some out")
 
 
-def combined(config: dict[str, Any], experiment: dict[str, Any]) -> int:
+def combined(config: Mapping[str, Any], experiment: Mapping[str, Any]) -> int:
     """How many models an experiment has at most."""
-    choices = [experiment.get(key, config[key]) for key in ("students", "objectives")]
-    choices += [experiment.get(key, [None]) for key in ("teachers", "seeds")]
-    return prod(map(len, [*choices, *experiment["vary"].values()]))
+    students = [config["students"][name] for name in experiment.get("students", config["students"])]
+    learnt = sum(len(experiment.get("objectives", student["objectives"])) for student in students)
+    choices = [experiment.get(key, [None]) for key in ("teachers", "seeds")]
+    return learnt * prod(map(len, [*choices, *experiment["vary"].values()]))
 
 
 def combinations(config: dict[str, Any], experiment: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -205,6 +205,14 @@ def test_a_fault_in_an_experiment_is_one_line_that_names_it(experiment, said):
     assert "\n" not in str(caught.value)
 
 
+def test_more_students_without_experiments_than_anyone_can_train_are_refused():
+    students = {
+        f"s{number}": {**CONFIG["students"]["fc8"], "objectives": ["none", "kd"]} for number in range(501)
+    }
+    with pytest.raises(ConfigError, match=r"^students: 1002 combinations; there may be 1000, leave some out"):
+        resolve(CONFIG | {"students": students, "experiments": {}}, SCHEMA)
+
+
 def test_a_key_of_two_sections_is_not_varied():
     config = copy.deepcopy(CONFIG)
     config["objectives"]["nte"] = {"objective": "nte"}

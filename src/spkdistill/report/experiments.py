@@ -73,12 +73,12 @@ def sentences(found: list[Row]) -> list[str]:
     distilled = [row for row in found if row.place and row.place.objective != "none"]
     multilevel = [row for row in distilled if row.place.objective == "multilevel"]
     several = [row for row in multilevel if len(row.place.targets) > 1]
-    told = aim_sentence(multilevel, "Students of the teacher's embeddings", SMALL, SMALL_RATIO)
-    told += aim_sentence(several, "Students of several targets", CONCATENATED, CONCATENATED_RATIO)
+    told = multilevel_aim(multilevel, "Students of the teacher's embeddings", SMALL, SMALL_RATIO)
+    told += multilevel_aim(several, "Students of several targets", CONCATENATED, CONCATENATED_RATIO)
     return told + tests_sentence([row.against_none for row in distilled if row.against_none])
 
 
-def aim_sentence(found: list[Row], kind: str, share: float, aim: float) -> list[str]:
+def multilevel_aim(found: list[Row], kind: str, share: float, aim: float) -> list[str]:
     """Of the students of a kind that are small enough, how near the best is to its teacher."""
     if not found:
         return []

@@ -145,7 +145,7 @@ def comparison(report: Report, experiment: str, found: Mapping[str, list[Row]]) 
     }
     told = [
         gains_sentence(order, reference),
-        *aim_sentence([each for each in compared if each.name in triage]),
+        *triage_aim([each for each in compared if each.name in triage]),
     ]
     told += tests_sentences(compared, reference, names)
     return join(
@@ -164,7 +164,7 @@ def gains_sentence(order: list[Method], reference: str | None) -> str:
     return " ".join(told)
 
 
-def aim_sentence(triage: list[Method]) -> list[str]:
+def triage_aim(triage: list[Method]) -> list[str]:
     """Whether the best method of the objective `trkd` gains what its paper reports."""
     gains = {method.name: method.gain for method in triage if method.gain is not None}
     if not gains:
