@@ -20,7 +20,7 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready-test
 	$(BIN)/pytest -n 2 --durations 15 -m "not workflow"
-	$(BIN)/pytest -n 2 --durations 15 --dist loadfile -m workflow
+	$(BIN)/pytest -n 2 --durations 15 --dist loadgroup -m workflow
 
 lint: $(VENV)/.ready-test
 	$(BIN)/ruff format --check .

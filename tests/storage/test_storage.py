@@ -10,7 +10,7 @@ import pytest
 from spkdistill.arks import ArkReader
 from spkdistill.files import private_parts
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("storage")]  # which share a server
 
 LOCAL_COPIES = ".snakemake/storage/s3"  # Snakemake's default, below the working directory
 

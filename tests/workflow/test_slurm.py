@@ -15,7 +15,7 @@ import pytest
 from runs import MERGED, ROOT, Run, with_one_student
 from soak import jobs_of
 
-pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
+pytestmark = [pytest.mark.workflow, pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
 CLUSTER = ROOT / "tests/slurm/cluster.sh"
 
