@@ -58,5 +58,7 @@ rule all:
         rules.experiments.input,
         rules.report.input,
         rules.report.output,
+        there(artifacts(rules.experiment_page, experiment=config["experiments"])),
+        there(rules.analyses.input.pages),
     message:
         "Everything is there, up to the report"

@@ -2,13 +2,14 @@
 
 import json
 import re
-from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pytest
 
 from spkdistill.errors import DataError
-from spkdistill.report.analysis import analysis, heat_maps
+from spkdistill.report.analysis import analysis, heat_maps, write_heat_maps
 from spkdistill.report.inputs import read_analysis
+from spkdistill.report.page import write_analysis_page
 
 PARTS = {"xvector": 192, "wide_bn": 1500, "layer:2": 256}
 PAIRS = {  # cka, correlation, R^2 of the first from the second, of the second from the first
@@ -37,7 +38,7 @@ def path(tmp_path):
 
 def section(path) -> str:
     """The section of a report with this analysis of the teacher <big>."""
-    return str(analysis(SimpleNamespace(analyses={"<big>": read_analysis(path)}))).replace("\u00a0", " ")
+    return str(analysis({"<big>": read_analysis(path)})).replace("\u00a0", " ")
 
 
 def rows(text: str) -> list[list[str]]:
@@ -80,6 +81,17 @@ def test_heat_maps_have_rows_predicted_from_columns(path):
     assert values[18:] == [1, 0.99, -0.12, 0.9, 1, 0.6, 0.2, 0.5, 1]
 
 
+def test_an_analysis_has_a_page_and_a_plot_of_its_own(path, tmp_path):
+    found = read_analysis(path)
+    write_analysis_page("<big>", found, tmp_path / "page.html")
+    write_heat_maps("<big>", found, tmp_path / "plot.svg")
+    page = (tmp_path / "page.html").read_text()
+    assert "<title>&lt;big&gt;: speaker-verification distillation</title>" in page
+    assert section(path) in page.replace("\u00a0", " ")
+    assert not re.search(r"(src|href)=", page)
+    assert ElementTree.parse(tmp_path / "plot.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
 def test_one_part_has_a_table_alone(path):
     data = json.loads(path.read_text())
     path.write_text(json.dumps(data | {"parts": data["parts"][:1], "pairs": []}))
@@ -89,7 +101,7 @@ def test_one_part_has_a_table_alone(path):
 
 
 def test_a_run_without_an_analysis_has_no_section():
-    assert analysis(SimpleNamespace(analyses={})) is None
+    assert analysis({}) is None
 
 
 @pytest.mark.parametrize(

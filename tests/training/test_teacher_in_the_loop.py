@@ -7,8 +7,9 @@ import torch
 from spkdistill.distill import targets
 from spkdistill.distill.objectives import build_objectives
 from spkdistill.distill.targets import PartFiles, TeacherFiles, answers, dump_shard, load_teacher
+from spkdistill.models.aggregators import AggregatorSettings, build_aggregators
 from spkdistill.models.build import build_head, build_model
-from spkdistill.models.store import save
+from spkdistill.models.store import save, save_aggregators
 from spkdistill.settings import build
 from spkdistill.training import loop
 from spkdistill.training.data import Targets, TrainingData
@@ -18,7 +19,13 @@ from spkdistill.views import ViewReader, read_views
 
 MODEL = {"arch": "xvector", "channels": 24, "pooling_channels": 32, "embedding": 12}
 HEAD = {"kind": "aam", "scale": 16.0, "margin": 0.1}
-STUDENT = {"arch": "fc8", "channels": 16, "layers": 3, "embedding": 12 + 32}
+AGGREGATORS = {"embedding": 22, "components": 3}
+STUDENT = {
+    "arch": "fc8",
+    "channels": 16,
+    "layers": 3,
+    "embedding": 12 + 32,
+}  # xvector and wide_bn, or 22 + 22
 MULTILEVEL = {
     "objective": "multilevel",
     "weight": 1,
@@ -30,18 +37,27 @@ MULTILEVEL = {
 }
 KD = {"objective": "kd", "temperature": 4, "weight": 1, "classification_weight": 1, "warmup_epochs": 0}
 KD |= {"kd_logits": "plain", "standardise": False}
-DISTIL = {"multilevel": MULTILEVEL, "heads": {**MULTILEVEL, "form": "heads"}, "kd": KD}
+AGGREGATED = {**MULTILEVEL, "targets": ["sp_aggr", "lde_aggr"], "mean_norm": False}
+DISTIL = {
+    "multilevel": MULTILEVEL,
+    "heads": {**MULTILEVEL, "form": "heads"},
+    "aggregated": AGGREGATED,
+    "kd": KD,
+}
 
 
 @pytest.fixture
 def teacher(tmp_path) -> TeacherFiles:
-    """The files of a small teacher, whose BN has seen data."""
+    """The files of a small teacher, whose BN has seen data, with its aggregators."""
     torch.manual_seed(0)
     model = build_model(MODEL, 8)
     model(torch.randn(32, 40, 8))
-    files = TeacherFiles(tmp_path / "model", tmp_path / "config", None, None)
+    names = ("model", "config", "aggregators", "aggregators_config")
+    files = TeacherFiles(*(tmp_path / name for name in names))
     config = {"model": MODEL, "feature_dim": 8, "head": HEAD, "speakers": [f"s{n}" for n in range(6)]}
     save(files.model, files.config, model, build_head(HEAD, 12, 6), config)
+    aggregators = build_aggregators(AggregatorSettings(**AGGREGATORS), model.layer_dims)
+    save_aggregators(files.aggregators, files.aggregators_config, aggregators, {"aggregators": AGGREGATORS})
     return files
 
 

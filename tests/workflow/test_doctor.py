@@ -50,6 +50,19 @@ def test_a_finished_run_is_well(finished):
     assert (status, said) == (0, f"{finished.results}: all is well\n")
 
 
+def test_pages_that_were_asked_for_are_no_leftovers_and_are_kept_up_to_date(copied):
+    pages = [
+        copied.results / name for name in ("experiments/seeds.html", "targets/xvector/train/analysis.html")
+    ]
+    copied.finish("analyses", str(pages[0].relative_to(copied.directory)))
+    assert all(page.exists() and page.with_suffix(".svg").exists() for page in pages)
+    assert doctor(copied) == (0, f"{copied.results}: all is well\n")
+    config = copied.config()
+    config["metrics"]["bootstrap_samples"] = 200
+    copied.write_config(config)
+    assert copied.planned()["experiment_page"] == 1
+
+
 def test_damage_is_found_named_removed_and_made_anew(copied):
     before = copied.digests()
     ark, log = (

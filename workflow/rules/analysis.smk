@@ -23,8 +23,30 @@ rule analyse:
         "spkdistill analyse --views {input.views} --targets {params.targets} --output {output} > {log} 2>&1"
 
 
+rule analysis_page:
+    input:
+        rules.analyse.output,
+    output:
+        html="results/{run}/targets/{teacher}/{set}/analysis.html",
+        plot="results/{run}/targets/{teacher}/{set}/analysis.svg",
+    log:
+        "results/{run}/logs/analysis_page/{teacher}.{set}.log",
+    benchmark:
+        "results/{run}/benchmarks/analysis_page/{teacher}.{set}.tsv"
+    conda:
+        "../../envs/spkdistill.yaml"
+    params:
+        code=stage_code("analysis-page"),
+    message:
+        "Writing the page of the targets of {wildcards.teacher} for {wildcards.set}"
+    shell:
+        "spkdistill analysis-page --teacher {wildcards.teacher} --analysis {input} --html {output.html}"
+        " --plot {output.plot} > {log} 2>&1"
+
+
 rule analyses:
     input:
-        artifacts(rules.analyse, teacher=filter(analysed, config["teachers"]), set="train"),
+        found=artifacts(rules.analyse, teacher=filter(analysed, config["teachers"]), set="train"),
+        pages=artifacts(rules.analysis_page, teacher=filter(analysed, config["teachers"]), set="train"),
     message:
         "The analyses of the targets are there"

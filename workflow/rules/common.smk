@@ -78,6 +78,11 @@ def of_run(*patterns, **names):
     return expand(patterns, run=RUN, **names)
 
 
+def there(paths):
+    """Those of some files that exist: pages that somebody asked for are kept up to date."""
+    return [path for path in paths if Path(path).exists()]
+
+
 def artifacts(*rules, **names):
     """Every output of `rules`, for each combination of the wildcards that it has; `run` and `job` need not be given."""
     values = {name: [given] if isinstance(given, str) else list(given) for name, given in names.items()}

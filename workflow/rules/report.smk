@@ -15,7 +15,7 @@ rule report:
         logs=[model_file(model, "log.tsv") for model in MODELS if model not in FOREIGN],
         rejected=rejected_files(),
         manifests=manifest_files(),
-        analyses=rules.analyses.input,
+        analyses=rules.analyses.input.found,
     output:
         html=of_run("results/{run}/report/index.html"),
         summary=of_run("results/{run}/report/summary.tsv"),

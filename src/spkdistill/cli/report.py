@@ -1,4 +1,4 @@
-"""`spkdistill report`, `spkdistill runs` and `spkdistill summary`."""
+"""`spkdistill report`, `analysis-page`, `runs` and `summary`."""
 
 import argparse
 from functools import partial
@@ -28,6 +28,15 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     inputs = ["metrics", "model", "log", "rejected", "manifest", "analysis", "paired", "reference"]
     outputs = ["html", "summary", "plot", "methods"]
     stage(parser, run_report, ("report.page", "report.summary"), inputs, outputs)
+
+    parser = commands.add_parser(
+        "analysis-page", help="what the targets of a teacher have in common, as a page"
+    )
+    parser.add_argument("--teacher", required=True, metavar="NAME", help="whose they are")
+    parser.add_argument("--analysis", required=True, type=Path, metavar="JSON", help="what `analyse` wrote")
+    parser.add_argument("--html", required=True, type=Path, help="the page to write")
+    parser.add_argument("--plot", required=True, type=Path, metavar="SVG", help="its heat maps, to write")
+    stage(parser, run_analysis_page, "report.page", ["analysis"], ["html", "plot"])
 
     parser = commands.add_parser("runs", help="a table of students and their teachers, a row for each run")
     add_settings(parser)
@@ -84,6 +93,17 @@ def run_report(options: argparse.Namespace) -> None:
     if options.summary:
         write_summary(report, options.summary)
     write_page(report, options.html)
+
+
+def run_analysis_page(options: argparse.Namespace) -> None:
+    """Write the page and the plot of an analysis."""
+    from spkdistill.report.analysis import write_heat_maps
+    from spkdistill.report.inputs import read_analysis
+    from spkdistill.report.page import write_analysis_page
+
+    found = read_analysis(options.analysis)
+    write_heat_maps(options.teacher, found, options.plot)
+    write_analysis_page(options.teacher, found, options.html)
 
 
 def run_runs(options: argparse.Namespace) -> None:

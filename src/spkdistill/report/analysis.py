@@ -1,16 +1,17 @@
 """What each teacher's targets have in common: a table of the parts, a heat map and a table of the pairs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
-from spkdistill.report.contents import Analysis, Pair, Part, Report
+from spkdistill.report.contents import Analysis, Pair, Part
 from spkdistill.report.html import Markup, cell, details, element, figure, heading, join, number, table
 from spkdistill.report.numbers import percent, unbroken
-from spkdistill.report.plots import INK, PALETTE, STYLE, WIDTH, grid, svg
+from spkdistill.report.plots import INK, PALETTE, STYLE, WIDTH, grid, svg, write_svg
 
 NOTES = (
     "Of the training views' targets as they were dumped. Effective rank: the exponential of the entropy of "
@@ -27,12 +28,17 @@ CAPTION = "Each two targets of {}. R² is that of the row's target, predicted fr
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", PALETTE[0]])
 
 
-def analysis(report: Report) -> Markup | None:
+def analysis(analyses: Mapping[str, Analysis]) -> Markup | None:
     """A block for each teacher whose targets were analysed; None where there is none."""
-    if not report.analyses:
+    if not analyses:
         return None
-    blocks = [teacher_block(name, found) for name, found in report.analyses.items()]
+    blocks = [teacher_block(name, found) for name, found in analyses.items()]
     return join(*(element("p", unbroken(note), cls="note") for note in NOTES), *blocks)
+
+
+def write_heat_maps(name: str, found: Analysis, path: Path) -> None:
+    """Write the heat maps of an analysis as SVG."""
+    write_svg(path, heat_maps(name, found))
 
 
 def teacher_block(name: str, found: Analysis) -> Markup:

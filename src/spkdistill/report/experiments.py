@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from spkdistill.files import write_text
 from spkdistill.report.contents import Comparison, Report
 from spkdistill.report.experiment_plots import plot, setting_of
 from spkdistill.report.experiment_rows import Row, Setting, differing, learns, rows, spelt
 from spkdistill.report.html import Markup, cell, element, figure, heading, join, number, table
 from spkdistill.report.methods import comparison
 from spkdistill.report.numbers import count, percent, unbroken
-from spkdistill.report.plots import PALETTE, PLAIN, TEACHER
+from spkdistill.report.plots import PALETTE, PLAIN, TEACHER, write_svg
 from spkdistill.report.sentences import SIGNIFICANT
 from spkdistill.report.summary import shared_priors
 from spkdistill.report.tables import BREAK, REDUCTIONS, SORTABLE, Scale, scale_of, test_cell
@@ -42,8 +41,7 @@ def experiments(report: Report) -> Markup | None:
 def write_plot(report: Report, name: str, path: Path) -> None:
     """Write the figure of an experiment as SVG."""
     found = {trials: rows(report, name, trials) for trials in report.settings.trials}
-    image = plot(name, found, setting_of(report.settings.experiments[name].students))
-    write_text(path, f'<?xml version="1.0" encoding="UTF-8"?>\n{image}\n')
+    write_svg(path, plot(name, found, setting_of(report.settings.experiments[name].students)))
 
 
 def block(report: Report, name: str) -> Markup:
@@ -79,19 +77,29 @@ def sentences(found: list[Row]) -> list[str]:
 
 
 def multilevel_aim(found: list[Row], kind: str, share: float, aim: float) -> list[str]:
-    """Of the students of a kind that are small enough, how near the best is to its teacher."""
-    if not found:
-        return []
-    told = f"{kind} at least {percent(share, 0)} smaller than their teacher with its head"
-    small = [row for row in found if row.smaller[1] >= share and row.ratio is not None]
-    if not small:
-        return [f"{told}: none of {len(found)}."]
-    best = min(small, key=lambda row: row.ratio)
+    """For each teacher, how near the best of its students of a kind is to it that is small enough."""
+    told, teachers = [], dict.fromkeys(row.teacher for row in found)
+    for name in teachers:
+        teacher = f"the teacher {name}" if len(teachers) > 1 else "their teacher"
+        students = [row for row in found if row.teacher == name]
+        small = [row for row in students if row.smaller[1] >= share and row.ratio is not None]
+        begun = f"{kind} at least {percent(share, 0)} smaller than {teacher} with its head"
+        told.append(
+            f"{begun}: {len(small)} of {len(students)}. {nearest(small, aim)}"
+            if small
+            else f"{begun}: none of {len(students)}."
+        )
+    return told
+
+
+def nearest(students: list[Row], aim: float) -> str:
+    """The student nearest to its teacher, and whether that is near enough; the same without a teacher."""
+    best = min(students, key=lambda row: row.ratio)
     verdict = "reached" if best.ratio <= aim else "missed"
-    return [
-        f"{told}: {len(small)} of {len(found)}. The nearest to its teacher is {best.name}, "
-        f"{best.ratio:.2f} times its EER (aim: {aim:.2f} at most, {verdict})."
-    ]
+    if best.against_none and best.eer.value:
+        alone = best.ratio * best.against_none.eer_baseline / best.eer.value
+        verdict += f"; the same student without a teacher: {alone:.2f}"
+    return f"The nearest is {best.name}, {best.ratio:.2f} times its EER (aim: {aim:.2f} at most, {verdict})."
 
 
 def tests_sentence(tests: list[Comparison]) -> list[str]:

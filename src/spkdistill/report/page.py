@@ -11,7 +11,7 @@ from spkdistill.report.analysis import analysis
 from spkdistill.report.backends import backends
 from spkdistill.report.calibration import calibration
 from spkdistill.report.conditions import conditions
-from spkdistill.report.contents import Report
+from spkdistill.report.contents import Analysis, Report
 from spkdistill.report.experiments import experiments
 from spkdistill.report.html import Markup, details, element, figure, join
 from spkdistill.report.numbers import unbroken
@@ -21,12 +21,6 @@ from spkdistill.report.style import SCRIPT, STYLE
 
 def write_page(report: Report, path: Path) -> None:
     """Write the page."""
-    head = element(
-        "head",
-        Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        element("title", f"{report.settings.run}: speaker-verification distillation"),
-        element("style", Markup(STYLE)),
-    )
     sections = [
         ("results", "Results", tables.results(report)),
         ("experiments", "Experiments", experiments(report)),
@@ -36,21 +30,36 @@ def write_page(report: Report, path: Path) -> None:
         ("backends", "Back-ends", backends(report)),
         ("calibration", "Calibration", calibration(report)),
         ("models", "Models", tables.models(report)),
-        ("targets", "What the targets have in common", analysis(report)),
+        ("targets", "What the targets have in common", analysis(report.analyses)),
         ("training", "Training", training(report)),
         ("data", "Data", tables.data(report)),
         ("provenance", "Provenance", provenance(report)),
     ]
     sections = [section for section in sections if section[2]]
-    body = element(
-        "body",
-        element(
-            "header", element("p", "spkdistill report", cls="kicker"), element("h1", report.settings.run)
-        ),
+    write_document(
+        path,
+        report.settings.run,
         element("nav", *(element("a", name, href=f"#{anchor}") for anchor, name, _ in sections)),
         element("main", opening(report), *(section(*parts) for parts in sections)),
-        element("script", Markup(SCRIPT)),
     )
+
+
+def write_analysis_page(name: str, found: Analysis, path: Path) -> None:
+    """Write the page of an analysis of targets, called `name`."""
+    content = section("targets", "What the targets have in common", analysis({name: found}))
+    write_document(path, name, element("main", content))
+
+
+def write_document(path: Path, name: str, *content: Markup) -> None:
+    """Write a page with its heading, style and script."""
+    head = element(
+        "head",
+        Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+        element("title", f"{name}: speaker-verification distillation"),
+        element("style", Markup(STYLE)),
+    )
+    header = element("header", element("p", "spkdistill report", cls="kicker"), element("h1", name))
+    body = element("body", header, *content, element("script", Markup(SCRIPT)))
     write_text(path, "<!DOCTYPE html>\n" + element("html", head, "\n", body, lang="en") + "\n")
 
 

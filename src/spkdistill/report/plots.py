@@ -7,6 +7,7 @@ which colour-blind readers can tell apart; a marker is a back-end; dashes tell m
 import io
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -17,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from scipy.special import ndtri
 
+from spkdistill.files import write_text
 from spkdistill.report.contents import Report
 from spkdistill.report.html import Markup, escape
 from spkdistill.report.numbers import count
@@ -294,3 +296,8 @@ def svg(figure: Figure, name: str, title: str) -> Markup:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*"', "<g", text)
     return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1).strip())
+
+
+def write_svg(path: Path, image: Markup) -> None:
+    """Write a figure as a file of its own."""
+    write_text(path, f'<?xml version="1.0" encoding="UTF-8"?>\n{image}\n')

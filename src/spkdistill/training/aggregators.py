@@ -96,7 +96,7 @@ class AggregatorTask(nn.Module):
             self.aggregators["lde_aggr"].initialise(self.frame_layers(batch.features))
 
     def forward(self, batch: Batch, moment: Moment) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum of the cross-entropies; the aggregators share nothing that it could couple."""
+        """The sum of the cross-entropies; the aggregators share nothing but the norm of a `gradient_clip`."""
         with torch.no_grad():
             layers = self.frame_layers(batch.features)
         loss, terms = 0, {}
