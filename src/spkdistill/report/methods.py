@@ -138,14 +138,11 @@ def comparison(report: Report, experiment: str, found: Mapping[str, list[Row]]) 
         ),
     ]
     order = sorted(compared, key=lambda method: method.eers.mean())
-    triage = {
-        place.method
-        for place in report.settings.experiments[experiment].students
-        if place.objective == "trkd"
-    }
+    places = report.settings.experiments[experiment].students
+    triage = {place.method for place in places if is_triage(place)}
     told = [
         gains_sentence(order, reference),
-        *triage_aim([each for each in compared if each.name in triage]),
+        *triage_aim([each for each in compared if each.name in triage], reference),
     ]
     told += tests_sentences(compared, reference, names)
     return join(
@@ -164,17 +161,36 @@ def gains_sentence(order: list[Method], reference: str | None) -> str:
     return " ".join(told)
 
 
-def triage_aim(triage: list[Method]) -> list[str]:
-    """Whether the best method of the objective `trkd` gains what its paper reports."""
+def is_triage(place: ExperimentModel) -> bool:
+    """Whether a student learns by TRKD itself, with both of its terms, and no variant of its ablation."""
+    if place.objective != "trkd":
+        return False
+    terms = place.options["mass_term"], place.options["class_term"]
+    weights = [place.options[f"lambda_{term}"] > 0 for term in "mfb"]
+    return terms == ("tmkd", "cfkd") and weights == [True, True, False]
+
+
+def triage_aim(triage: list[Method], reference: str | None) -> list[str]:
+    """Whether TRKD gains what its paper reports: the reference, or else the first of its settings.
+
+    The best setting is named beside it, as it was chosen on the trials that it is measured on.
+    """
     gains = {method.name: method.gain for method in triage if method.gain is not None}
     if not gains:
         return []
-    best = max(gains, key=gains.__getitem__)
-    verdict = "reached" if gains[best] >= AIM else "missed"
-    return [
-        f"The aim of TRKD, {percent(AIM, 1)} below the students without a teacher: {verdict}, the best of "
-        f"{plural(len(gains), 'setting')} is {best} with a gain of {percent(gains[best], 1)}."
+    judged = reference if reference in gains else next(iter(gains))
+    verdict = "reached" if gains[judged] >= AIM else "missed"
+    told = [
+        f"The aim of TRKD, {percent(AIM, 1)} below the students without a teacher: {verdict} by {judged}, "
+        f"with a gain of {percent(gains[judged], 1)}."
     ]
+    best = max(gains, key=gains.__getitem__)
+    if best != judged:
+        told.append(
+            f"The best of {plural(len(gains), 'setting')} of TRKD on these trials, which is no choice for "
+            f"others, is {best} with a gain of {percent(gains[best], 1)}."
+        )
+    return told
 
 
 def gained(method: Method) -> str:
