@@ -103,8 +103,13 @@ def test_topk_keeps_the_posteriors_of_the_largest_and_the_mass_of_the_rest(case)
 
 
 @settings(deadline=None, max_examples=20)
-@given(case=cases(), tau=st.sampled_from([0.05, 0.3, 0.7, 0.95, 1]), mass=st.sampled_from(MASSES))
-def test_the_truncated_mass_is_that_of_the_confusion_set_beyond_the_largest(case, tau, mass):
+@given(
+    case=cases(),
+    tau=st.sampled_from([0.05, 0.3, 0.7, 0.95, 1]),
+    mass=st.sampled_from(MASSES),
+    background=st.booleans(),
+)
+def test_the_truncated_mass_is_what_a_loss_looks_into_beyond_the_largest(case, tau, mass, background):
     logits, targets, k, [temperature, *_] = case
     kept = largest_others(logits, targets, k)
     p = posterior(logits, temperature)
@@ -114,10 +119,11 @@ def test_the_truncated_mass_is_that_of_the_confusion_set_beyond_the_largest(case
         return  # float32 knows no logit as low
     equal = temperature * np.log(np.maximum(p, 1e-300))
     teacher, labels = torch.from_numpy(equal), torch.from_numpy(targets)
-    groups = triage(teacher + 1, teacher, labels, temperature, tau, mass)
+    groups = triage(teacher + 1, teacher, labels, temperature, tau, mass, background)
     expected = []
     for row, target in enumerate(targets):
-        others = [c for c in np.argsort(-p[row], kind="stable") if c != target][: int(groups.size[row])]
+        reach = None if background else int(groups.size[row])
+        others = [c for c in np.argsort(-p[row], kind="stable") if c != target][:reach]
         expected.append(sum(p[row, c] for c in others if not kept[row, c]))
     found = truncated(groups, teacher, labels, temperature, k)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)

@@ -121,47 +121,69 @@ def triage(
     """
     own_p, others_p = split_target(teacher, labels, temperature)
     whole = softmax(others_p)
-    total = whole.log_mass
     if tau >= 1:
-        own_q, others_q = split_target(student, labels, temperature)
-        within, mass_q = compare(others_q, others_p, whole)
-        mass_p = total
-        rest_q = rest_p = torch.full_like(mass_p, EMPTY)
-        within_background, size = torch.zeros_like(within), torch.full_like(labels, teacher.shape[1] - 1)
+        return undivided(student, labels, temperature, own_p, others_p, whole)
+    wanted = torch.full_like(own_p, tau)
+    if mass == "absolute":
+        wanted = (wanted * (1 + (own_p - whole.log_mass).exp())).clamp(
+            max=2
+        )  # tau / (1 - p_y); over 1 is all
+    members, size = confusion_set(whole.values, wanted, labels)
+    own_q, mass_q, rest_q, within, mass_p = compare_members(
+        student, others_p, whole, labels, members, temperature
+    )
+    if background:
+        _, others_q = split_target(student, labels, temperature)
+        far_p = rest(others_p, members)
+        background_p = softmax(far_p)
+        rest_p = background_p.log_mass
+        within_background, rest_q = compare(rest(others_q, members), far_p, background_p)
     else:
-        wanted = torch.full_like(total, tau)
-        if mass == "absolute":
-            wanted = (wanted * (1 + (own_p - total).exp())).clamp(max=2)  # tau / (1 - p_y); over 1 is all
-        members, size = confusion_set(whole.values, wanted, labels)
-        own_q, mass_q, rest_q, within, mass_p = compare_members(
-            student, others_p, whole, labels, members, temperature
-        )
-        if background:
-            _, others_q = split_target(student, labels, temperature)
-            far_p = rest(others_p, members)
-            background_p = softmax(far_p)
-            rest_p = background_p.log_mass
-            within_background, rest_q = compare(rest(others_q, members), far_p, background_p)
-        else:
-            within_background = None
-            # The teacher's p_B has no gradient, and where it is lost to rounding it is nothing to learn.
-            left = -torch.expm1((mass_p - total).clamp(max=0))
-            left = left.masked_fill(size == teacher.shape[1] - 1, 0)  # not what rounding leaves
-            rest_p = torch.where(left > 0, total + left.log(), EMPTY)
-    masses_q, masses_p = [own_q, mass_q, rest_q], [own_p, mass_p, rest_p]
-    log_p = functional.log_softmax(torch.stack(masses_p, 1), dim=1)
-    return Triage(log_p, torch.stack(masses_q, 1), within, within_background, size)
+        within_background = None
+        rest_p = background_mass(whole.log_mass, mass_p).masked_fill(size == teacher.shape[1] - 1, EMPTY)
+    log_q = torch.stack([own_q, mass_q, rest_q], 1)
+    return Triage(normalised(own_p, mass_p, rest_p), log_q, within, within_background, size)
+
+
+def undivided(
+    student: Tensor, labels: Tensor, temperature: float, own_p: Tensor, others_p: Tensor, whole: Posterior
+) -> Triage:
+    """`triage` with every non-target in F, from the teacher's target, others, and posterior over them."""
+    own_q, others_q = split_target(student, labels, temperature)
+    within, mass_q = compare(others_q, others_p, whole)
+    nothing = torch.full_like(mass_q, EMPTY)
+    log_q = torch.stack([own_q, mass_q, nothing], 1)
+    size = torch.full_like(labels, student.shape[1] - 1)
+    log_p = normalised(own_p, whole.log_mass, nothing)
+    return Triage(log_p, log_q, within, torch.zeros_like(within), size)
+
+
+def background_mass(others: Tensor, confusion: Tensor) -> Tensor:
+    """The teacher's log-mass of the background, from those of all non-targets and of F: (batch,).
+
+    A difference, as it has no gradient, and where it is lost to rounding it is nothing to learn.
+    """
+    left = -torch.expm1((confusion - others).clamp(max=0))
+    return torch.where(left > 0, others + left.log(), EMPTY)
+
+
+def normalised(target: Tensor, confusion: Tensor, background: Tensor) -> Tensor:
+    """The groups' log-masses (batch,) as those of a posterior, (batch, 3)."""
+    return functional.log_softmax(torch.stack([target, confusion, background], 1), dim=1)
 
 
 def truncated(groups: Triage, teacher: Tensor, labels: Tensor, temperature: float, kept: int) -> Tensor:
-    """The mass of the classes of F that are not among the `kept` largest non-targets: (batch,).
+    """The mass that is looked into but is not that of the `kept` largest non-targets: (batch,).
 
-    For logits (batch, classes) from a cache of the largest, where all others are equal, and the lowest.
+    Looked into is F, and the background where `triage` was asked for what happens in it. For logits (batch,
+    classes) from a cache of the largest, where all others are equal, and the lowest.
     """
+    everything = torch.full_like(groups.size, teacher.shape[1] - 1)
+    reach = groups.size if groups.within_background is None else everything
     target = labels.unsqueeze(1)
     above_lowest = teacher.gather(1, target) - teacher.scatter(1, target, torch.inf).amin(1, keepdim=True)
     lowest = (groups.log_p[:, 0] - above_lowest.squeeze(1).double() / temperature).exp()
-    return (groups.size - kept).clamp(min=0) * lowest
+    return (reach - kept).clamp(min=0) * lowest
 
 
 def dist(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
