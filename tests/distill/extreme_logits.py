@@ -1,4 +1,4 @@
-"""Every loss on logits, of random batches in bfloat16 with extreme values: are loss and gradient finite?
+"""Every loss, of random batches in bfloat16 with extreme values: are loss and gradient finite?
 
 `python tests/distill/extreme_logits.py [BATCHES]`
 """
@@ -10,11 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spkdistill.distill.losses import dist, dkd, gkd, kd, standardised, triage
+from spkdistill.distill.losses import (
+    cosine_distance,
+    dist,
+    dkd,
+    gkd,
+    kd,
+    squared_distance,
+    standardised,
+    triage,
+)
 from spkdistill.models.device import prepare
+from spkdistill.models.heads import with_margin
 
 CLASSES = 18_000
 BATCHES = 10_000
+SCALE, MARGIN = 32, 0.2
 Loss = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]
 
 
@@ -51,24 +62,38 @@ def batches(count: int, classes: int) -> Iterator[tuple[Tensor, Tensor, Tensor, 
 
 LOSSES: dict[str, Loss] = {
     "KD": lambda s, t, y, T, tau: kd(s, t, T),
+    "KD standardised": lambda s, t, y, T, tau: kd(standardised(s), standardised(t), T),
+    "KD with margins": lambda s, t, y, T, tau: kd(margined(s, y), margined(t, y), T),
     "DKD": lambda s, t, y, T, tau: sum(dkd(s, t, y, T)),
     "DKD standardised": lambda s, t, y, T, tau: sum(dkd(standardised(s), standardised(t), y, T)),
     "GKD": lambda s, t, y, T, tau: sum(gkd(s, t, y, T, 20)),
     "DIST": lambda s, t, y, T, tau: sum(dist(s, t, T)),
-    "TRKD": lambda s, t, y, T, tau: trkd(s, t, y, T, tau, "renormalised"),
-    "TRKD absolute": lambda s, t, y, T, tau: trkd(s, t, y, T, tau, "absolute"),
+    "TRKD": lambda s, t, y, T, tau: trkd(s, t, y, T, tau),
+    "TRKD with every term": lambda s, t, y, T, tau: every_term(s, t, y, T, tau, "renormalised"),
+    "TRKD absolute": lambda s, t, y, T, tau: every_term(s, t, y, T, tau, "absolute"),
+    "cosine": lambda s, t, y, T, tau: cosine_distance(s[:, :256], t[:, :256]),
+    "MSE": lambda s, t, y, T, tau: squared_distance(s[:, :256], t[:, :256]),
 }
 
 
-def trkd(
+def margined(logits: Tensor, labels: Tensor) -> Tensor:
+    """Logits with the margin of an AAM head."""
+    return SCALE * with_margin(logits / SCALE, labels, MARGIN)
+
+
+def trkd(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, tau: float) -> Tensor:
+    """The terms of TRKD, as it is trained."""
+    groups = triage(student, teacher, labels, temperature, tau)
+    return (groups.tmkd() + groups.within_confusion).mean()
+
+
+def every_term(
     student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, tau: float, mass: str
 ) -> Tensor:
     """All terms of TRKD and of its ablation."""
-    groups = triage(student, teacher, labels, temperature, tau, mass, background=mass == "absolute")
-    terms = [groups.tmkd(), groups.tckd(), groups.within_confusion]
-    if mass == "absolute":
-        terms += [groups.within_background, groups.nckd()]
-    return sum(terms).mean()
+    groups = triage(student, teacher, labels, temperature, tau, mass, background=True)
+    masses = groups.tmkd() + groups.tckd()
+    return (masses + groups.within_confusion + groups.within_background + groups.nckd()).mean()
 
 
 def first_infinite(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from extreme_logits import batches, first_infinite
+from extreme_logits import batches, first_infinite, margined
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -428,7 +428,9 @@ LOSSES = {
     "kd": lambda s, t, y: kd(s, t, T),
     "tckd": lambda s, t, y: dkd(s, t, y, T)[0],
     "nckd": lambda s, t, y: dkd(s, t, y, T)[1],
-    "lskd": lambda s, t, y: sum(dkd(standardised(s), standardised(t), y, T)),
+    "lskd": lambda s, t, y: kd(standardised(s), standardised(t), T),
+    "lskd on dkd": lambda s, t, y: sum(dkd(standardised(s), standardised(t), y, T)),
+    "kd with margins": lambda s, t, y: kd(margined(s, y), margined(t, y), T),
     "gkd primary": lambda s, t, y: gkd(s, t, y, T, 2)[0],
     "gkd inner": lambda s, t, y: gkd(s, t, y, T, 2)[1],
     "dist inter": lambda s, t, y: dist(s, t, T)[0],

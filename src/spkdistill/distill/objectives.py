@@ -130,9 +130,10 @@ class Dist(LogitObjective):
 class Trkd(LogitObjective):
     """Settings of `trkd`.
 
-    Our reading where the paper is silent: the divergences are of the teacher from the student, of posteriors
-    softened by T, in which the set is chosen too; they count T^2 times (`t_squared`); logits are without the
-    heads' margin (`kd_logits`).
+    Our reading where the paper is silent: the divergences are KL(teacher || student), of posteriors softened
+    by T, in which the set is chosen too, with the class that crosses tau; tau is a share of the mass of the
+    non-targets (`mass`); the terms count T^2 times (`t_squared`), from the first step (`warmup_epochs` 0);
+    logits are without the heads' margin (`kd_logits`).
 
     The paper's ablation: `mass_term` "tckd" and `class_term` "nckd" are DKD; with one of them it is TRKD with
     that term of DKD in place of its own.
