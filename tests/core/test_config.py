@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from spkdistill.config import resolve
 from spkdistill.distill.curriculum import TauSettings, tau_at, tau_settings
@@ -40,6 +41,22 @@ def test_every_config_that_we_ship_is_valid(path):
     resolve(whole, SCHEMA)
 
 
+def test_triage_with_more_classes_has_about_as_many_steps_and_the_same_share_of_warm_up():
+    configs = ROOT / "workflow/configs"
+    few, many = (yaml.safe_load((configs / "triage.yaml").read_text()) for _ in range(2))
+    update_config(many, yaml.safe_load((configs / "overlays/triage_speeds.yaml").read_text()))
+    few, many = resolve(few, SCHEMA), resolve(many, SCHEMA)
+    assert (many["run"], many["sets"]["train"]["speeds"]) == ("triage_speeds", [0.9, 1.1])
+    assert len(many["students"]) == len(few["students"])
+    for name in [*few["teachers"], "xvector_s-nte", "xvector_s-warm"]:
+        one, other = ((config["teachers"] | config["students"])[name] for config in (few, many))
+        epochs = one["training"]["epochs"], 3 * other["training"]["epochs"]
+        assert epochs[0] == pytest.approx(epochs[1], rel=0.15)
+        if "distil" in one:
+            share, of_more = one["distil"]["warmup_epochs"] / epochs[0], 3 * other["distil"]["warmup_epochs"]
+            assert of_more / epochs[1] == pytest.approx(share, rel=0.05)
+
+
 def test_the_config_of_triage_at_paper_size_has_its_papers_schedules():
     path = ROOT / "workflow/configs/voxceleb_triage.yaml"
     config = resolve(yaml.safe_load(path.read_text()), SCHEMA)
@@ -56,6 +73,7 @@ def test_the_config_of_triage_at_paper_size_has_its_papers_schedules():
     tau = build(TauSettings, tau_settings(trkd["tau"]), "tau")
     for epoch, expected in ((10, 1), (15, 0.526), (20, 0.289), (30, 0.110), (60, 0.05), (150, 0.05)):
         assert tau_at(epoch, tau) == pytest.approx(expected, abs=1e-3)
+    assert all(one["distil"]["size"] == 240 for one in config["students"].values() if one["method"] == "gkd")
     fixed = config["students"]["redimnet_b2-tmkd_fixed"]["distil"]
     assert (fixed["tau"], fixed["class_term"]) == (0.05, "nckd")
 

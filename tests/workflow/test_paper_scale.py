@@ -53,8 +53,14 @@ def run(tmp_path) -> Run:
     for objective in config["objectives"].values():
         if isinstance(objective.get("tau"), dict):
             objective["tau"] |= {"from": 0, "to": 1}
+    config["objectives"]["gkd"]["size"] = 5
     config["experiments"]["pairs"] |= {"students": ["ecapa400"], "objectives": ["none", "trkd"], "seeds": [0]}
     config["experiments"]["all"] = {"objectives": ["trkd"], "seeds": [0]}
+    config["experiments"]["each"] = {
+        "students": ["xvector"],
+        "objectives": [*config["objectives"]],
+        "seeds": [0],
+    }
     config["sets"]["eval"]["trials"], config["trials"] = ["vox1_o"], {"vox1_o": config["trials"]["vox1_o"]}
     del config["backends"]["asnorm"]
     run.write_config(config | {"shards": 1, "metrics": {"bootstrap_samples": 100, "paired_samples": 100}})
@@ -87,11 +93,13 @@ def write_corpus(run: Run, directory: str, settings: SyntheticSettings) -> None:
 
 def test_the_config_of_the_papers_size_runs_on_a_corpus_of_its_layout(run):
     planned = run.planned()
-    assert (planned["teacher"], planned["head"], planned["student"]) == (5, 5, 21)
-    results, students = "results/voxceleb_triage", run.config()["students"]
+    config = run.config()
+    results, students = "results/voxceleb_triage", config["students"]
     assert len(students) == 6
+    assert (planned["teacher"], planned["head"]) == (5, 5)
     target = f"{results}/experiments/pairs.tsv"
-    run.finish(target, *(f"{results}/students/{student}-trkd/model.safetensors" for student in students))
+    names = {f"{student}-trkd" for student in students} | {f"xvector-{name}" for name in config["objectives"]}
+    run.finish(target, *(f"{results}/students/{name}/model.safetensors" for name in sorted(names)))
     with open(run.directory / target, newline="") as table:
         rows = list(csv.DictReader(table, delimiter="\t"))
     assert [row["method"] for row in rows] == ["", "none", "trkd"]
