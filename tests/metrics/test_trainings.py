@@ -12,7 +12,7 @@ from spkdistill.errors import ConfigError
 from spkdistill.files import read_tsv
 from spkdistill.metrics.counts import ScoredTrials
 from spkdistill.metrics.eer import eer
-from spkdistill.metrics.evaluate import PAIRED_COLUMNS, differences
+from spkdistill.metrics.evaluate import PAIRED_COLUMNS, differences, gains
 from spkdistill.metrics.trainings import training_errors
 from spkdistill.seeds import generator
 
@@ -105,6 +105,33 @@ def test_systems_of_one_seed_are_compared_by_their_speakers_alone(tmp_path, scor
     resampled = eers_by_hand(scores)
     drawn = np.array(resampled["a1"]) - np.array(resampled["b1"])
     assert [float(row["low"]), float(row["high"])] == np.quantile(drawn, [0.05, 0.95]).tolist()
+
+
+def test_the_gain_is_the_share_of_the_baselines_eer_that_goes(tmp_path, scores):
+    (row,) = paired(tmp_path, ("a1", "b1"))
+    resampled = eers_by_hand(scores)
+    drawn = 1 - np.array(resampled["a1"]) / np.array(resampled["b1"])
+    assert np.allclose([float(row["gain_low"]), float(row["gain_high"])], np.quantile(drawn, [0.05, 0.95]))
+    assert float(row["gain"]) == pytest.approx(1 - float(row["eer_system"]) / float(row["eer_baseline"]))
+
+
+def test_other_seeds_widen_the_gain_as_they_do_the_difference():
+    values, pairs = np.array([0.10, 0.12, 0.11, 0.20, 0.22, 0.21]), [([[0, 1, 2]], [[3, 4, 5]])]
+    still = np.broadcast_to(values, (20_000, 6))
+    errors, freedom = training_errors(values[:, None], still[:, :, None], pairs, shared=False)
+    deviates = np.random.default_rng(0).standard_t(freedom, len(still))
+    moved = np.outer(errors[:, 0], deviates)
+    ((gain, low, high),) = gains(values, still, pairs, moved, 0.95)
+    ((_, base, _, least, most, *_),) = differences(values, still, pairs, moved, 0.95)
+    assert gain == pytest.approx(1 - 0.11 / 0.21)
+    assert (low, high) == pytest.approx((-most / base, -least / base))
+
+
+def test_where_the_baseline_makes_no_error_there_is_no_gain():
+    values, still = np.array([0.1, 0.0]), np.array([[0.1, 0.0], [0.2, 0.1]])
+    pairs, none = [([[0]], [[1]])], np.zeros((1, 2))
+    assert np.isnan(gains(values, still, pairs, none, 0.95)).all()
+    assert np.isnan(gains(values + 0.1, still, pairs, none, 0.95)).all()
 
 
 def test_systems_that_share_their_seeds_need_as_many_files(tmp_path, scores):

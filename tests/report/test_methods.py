@@ -64,14 +64,14 @@ def made(eers=EERS, reference="trkd") -> Report:
         Comparison(
             "hard",
             *(System(f"main:{each}", "cosine") for each in ("trkd", "dkd")),
-            *(0.11, 0.125, Interval(-0.015, -0.02, -0.01), 0.004, 0.012),
+            *(0.11, 0.125, Interval(-0.015, -0.02, -0.01), 0.004, 0.012, Interval(0.12, 0.08, 0.16)),
         )
     ]
     tests.append(
         Comparison(
             "hard",
             *(System(f"small-{each}", "cosine") for each in ("trkd", "none")),
-            *(0.13, 0.19, Interval(-0.06, -0.07, -0.05), 0.002, 0.006),
+            *(0.13, 0.19, Interval(-0.06, -0.07, -0.05), 0.002, 0.006, Interval(0.316, 0.27, 0.36)),
         )
     )
     settings = ReportSettings(
@@ -153,6 +153,12 @@ def test_the_comparison_is_shown_best_first_with_its_tests():
     assert "no choice for others" not in told
     assert "hard: trkd is significantly better than 1 of 1 other methods, and worse than 0 (paired" in told
     assert "easy: trkd is" not in told
+    assert "takes:" not in told  # no test of the students without a teacher
+    alone = made({"small": EERS["small"]})
+    told = str(comparison(alone, "main", found(alone))).replace("\N{NO-BREAK SPACE}", " ")
+    assert (
+        "Off the mean EER of all students without a teacher trkd takes: hard 31.6 % [27.0 %, 36.0 %]." in told
+    )
     untested = str(comparison(made(reference=None), "main", found(report)))
     assert "Against" not in untested
     assert "difference, p" not in untested

@@ -172,7 +172,7 @@ class Run:
                         adjusted = p_holm if other == "xvector" else 0.02
                         system, baseline = f"{name}/{backend}", f"{other}/{backend}"
                         ends = [a - b - 0.004, a - b + 0.005]
-                        costs = [9 * a, 9 * b, 9 * (a - b), *ends, 0.003, 0.4]
+                        costs = [9 * a, 9 * b, 9 * (a - b), *ends, 0.003, 0.4, 1 - a / b, 0, 0.5]
                         rows.append([trials, system, baseline, a, b, a - b, *ends, 0.002, adjusted, *costs])
         write_tsv(self.paired[0], PAIRED_COLUMNS, rows)
 

@@ -73,7 +73,8 @@ def made(
         if test:
             systems = System(group, backends[-1]), System("fc8-none", backends[-1])
             difference, *p_values = test
-            tests.append(Comparison("trials", *systems, 0.1, 0.11, Interval(difference, -1, 1), *p_values))
+            ends = Interval(difference, -1, 1)
+            tests.append(Comparison("trials", *systems, 0.1, 0.11, ends, *p_values, Interval(0.1, 0, 0.2)))
     kinds = {name: BackendSettings(name, None, (), None, None) for name in backends}
     settings = ReportSettings(
         *("run", "report", models, kinds, ("trials",), (0.01, 0.001)),

@@ -30,6 +30,7 @@ PAIRED_COLUMNS = [
     *("difference", "low", "high", "p_value", "p_holm"),
     *("min_dcf_system", "min_dcf_baseline"),  # at the first of p_targets
     *("min_dcf_difference", "min_dcf_low", "min_dcf_high", "min_dcf_p_value", "min_dcf_p_holm"),
+    *("gain", "gain_low", "gain_high"),  # of the EER, a share of the baseline's
 ]
 RATES = (
     *("eer", "eer_low", "eer_high", "eer_hull", "threshold_eer", "min_dcf", "act_dcf"),
@@ -208,18 +209,15 @@ def compare(
     if freedom:
         deviates = generator(seed, "metrics", "trainings").standard_t(freedom, len(resampled))
     eers, costs = (
-        differences(
-            values[:, rate],
-            resampled[:, :, rate],
-            places,
-            np.outer(errors[:, rate], deviates),
-            settings.confidence,
-        )
+        (values[:, rate], resampled[:, :, rate], places, np.outer(errors[:, rate], deviates))
         for rate in (0, 1)
     )
+    tests = (differences(*rates, settings.confidence) for rates in (eers, costs))
     rows = [
-        [name, system, baseline, *eer_fields, *cost_fields]
-        for ((system, _), (baseline, _)), eer_fields, cost_fields in zip(pairs, eers, costs, strict=True)
+        [name, system, baseline, *of_eer, *of_cost, *gained]
+        for ((system, _), (baseline, _)), of_eer, of_cost, gained in zip(
+            pairs, *tests, gains(*eers, settings.confidence), strict=True
+        )
     ]
     write_tsv(output, PAIRED_COLUMNS, rows)
     return [dict(zip(PAIRED_COLUMNS, row, strict=True)) for row in rows]
@@ -269,3 +267,25 @@ def differences(
         value, base = float(rate_of(one, values)), float(rate_of(other, values))
         rows.append([value, base, value - base, *interval(drawn, confidence), two_sided_p(drawn)])
     return [[*row, p] for row, p in zip(rows, holm([row[-1] for row in rows]), strict=True)]
+
+
+def gains(
+    values: np.ndarray,
+    resampled: np.ndarray,
+    places: Sequence[Pair],
+    of_training: np.ndarray,
+    confidence: float,
+) -> list[list[float]]:
+    """What the first of two systems takes off the second's rate, a share of it, and the ends of its interval.
+
+    All as in `differences`; NaN where the second's rate is 0 for some of the resampled speakers.
+    """
+    rows = []
+    for (one, other), moved in zip(places, of_training, strict=True):
+        value, base = rate_of(one, values), rate_of(other, values)
+        drawn, drawn_base = rate_of(one, resampled) + moved, rate_of(other, resampled)
+        if base == 0 or not drawn_base.all():
+            rows.append([np.nan] * 3)
+        else:
+            rows.append([float(1 - value / base), *interval(1 - drawn / drawn_base, confidence)])
+    return rows

@@ -184,7 +184,8 @@ class Comparison:
     """A paired test on one trial list: `difference` is the EER of `system` less that of `baseline`.
 
     EERs are means over the seeds of both groups.
-    `p_holm` is the p-value adjusted by Holm over the tests of this trial list and back-end.
+    `p_holm` is the p-value adjusted by Holm over the tests of this trial list and back-end. `gain` is what
+    `system` takes off the EER of `baseline`, a share of it; NaN where that can be 0.
     """
 
     trials: str
@@ -195,6 +196,7 @@ class Comparison:
     difference: Interval
     p_value: float
     p_holm: float
+    gain: Interval
 
 
 @dataclass(frozen=True)

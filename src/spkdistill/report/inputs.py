@@ -250,6 +250,9 @@ def read_cost(config: Any, path: Path) -> Cost:
     return Cost(**counts, macs_per_second=take_number(cost, "macs_per_second", where))
 
 
+GAIN = "gain", "gain_low", "gain_high"
+
+
 def read_paired(path: Path, settings: ReportSettings, experiment: str | None = None) -> list[Comparison]:
     """The rows of a table of paired tests, of an `experiment` or all; systems are written "model/backend"."""
     comparisons = []
@@ -259,12 +262,13 @@ def read_paired(path: Path, settings: ReportSettings, experiment: str | None = N
             raise DataError(f"{where}: trial list {row[0]!r} is not in the report's settings")
         system, baseline = (read_system(text, settings, experiment, where) for text in row[1:3])
         values = dict(zip(PAIRED_COLUMNS[3:], row[3:], strict=True))
-        numbers = {key: number_of(values, key, where) for key in values}
+        numbers = {key: number_of(values, key, where, finite=key not in GAIN) for key in values}
         comparisons.append(
             Comparison(
                 *(row[0], system, baseline),
                 **{key: numbers[key] for key in ("eer_system", "eer_baseline", "p_value", "p_holm")},
                 difference=Interval(*(numbers[key] for key in ("difference", "low", "high"))),
+                gain=Interval(*(numbers[key] for key in GAIN)),
             )
         )
     return comparisons

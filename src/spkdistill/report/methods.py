@@ -1,5 +1,6 @@
 """Methods compared over the students of an experiment: what each gains, its rank, and paired tests."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,7 @@ def comparison(report: Report, experiment: str, found: Mapping[str, list[Row]]) 
     triage = {place.method for place in places if is_triage(place)}
     told = [
         gains_sentence(order, reference),
+        *gain_intervals(compared, reference, names),
         *triage_aim([each for each in compared if each.name in triage], reference),
     ]
     told += tests_sentences(compared, reference, names)
@@ -159,6 +161,19 @@ def gains_sentence(order: list[Method], reference: str | None) -> str:
     told = [f"Lowest EER on average: {gained(order[0])}."]
     told += [f"{gained(method)}." for method in order[1:] if method.name == reference]
     return " ".join(told)
+
+
+def gain_intervals(compared: list[Method], reference: str | None, names: Sequence[str]) -> list[str]:
+    """What the reference takes off the mean EER of the students without a teacher, on each trial list."""
+    tests = next((method.against for method in compared if method.name == NONE), [None] * len(names))
+    told = [
+        f"{name} {percent(test.gain.value, 1)} [{percent(test.gain.low, 1)}, {percent(test.gain.high, 1)}]"
+        for name, test in zip(names, tests, strict=True)
+        if test and not math.isnan(test.gain.value)
+    ]
+    if not told:
+        return []
+    return [f"Off the mean EER of all students without a teacher {reference} takes: {', '.join(told)}."]
 
 
 def is_triage(place: ExperimentModel) -> bool:
