@@ -41,19 +41,23 @@ def test_every_config_that_we_ship_is_valid(path):
     resolve(whole, SCHEMA)
 
 
-def test_triage_with_more_classes_has_about_as_many_steps_and_the_same_share_of_warm_up():
+@pytest.mark.parametrize("name", ["speeds", "views"])
+def test_an_overlay_of_triage_has_three_times_the_views_about_as_many_steps_and_the_same_warm_up(name):
     configs = ROOT / "workflow/configs"
-    few, many = (yaml.safe_load((configs / "triage.yaml").read_text()) for _ in range(2))
-    update_config(many, yaml.safe_load((configs / "overlays/triage_speeds.yaml").read_text()))
-    few, many = resolve(few, SCHEMA), resolve(many, SCHEMA)
-    assert (many["run"], many["sets"]["train"]["speeds"]) == ("triage_speeds", [0.9, 1.1])
-    assert len(many["students"]) == len(few["students"])
-    for name in [*few["teachers"], "xvector_s-nte", "xvector_s-warm"]:
-        one, other = ((config["teachers"] | config["students"])[name] for config in (few, many))
-        epochs = one["training"]["epochs"], 3 * other["training"]["epochs"]
+    one, other = (yaml.safe_load((configs / "triage.yaml").read_text()) for _ in range(2))
+    update_config(other, yaml.safe_load((configs / f"overlays/triage_{name}.yaml").read_text()))
+    one, other = resolve(one, SCHEMA), resolve(other, SCHEMA)
+    views = [
+        each["views"]["per_utterance"] * (1 + len(each["sets"]["train"]["speeds"])) for each in (one, other)
+    ]
+    assert (other["run"], *views) == (f"triage_{name}", 2, 6)
+    assert len(other["students"]) == len(one["students"])
+    for model in [*one["teachers"], "xvector_s-nte", "xvector_s-warm"]:
+        few, many = ((config["teachers"] | config["students"])[model] for config in (one, other))
+        epochs = few["training"]["epochs"], 3 * many["training"]["epochs"]
         assert epochs[0] == pytest.approx(epochs[1], rel=0.15)
-        if "distil" in one:
-            share, of_more = one["distil"]["warmup_epochs"] / epochs[0], 3 * other["distil"]["warmup_epochs"]
+        if "distil" in few:
+            share, of_more = few["distil"]["warmup_epochs"] / epochs[0], 3 * many["distil"]["warmup_epochs"]
             assert of_more / epochs[1] == pytest.approx(share, rel=0.05)
 
 
