@@ -20,7 +20,7 @@ from spkdistill.report.contents import (
     ReportSettings,
     System,
 )
-from spkdistill.report.experiment_plots import alike, apart, draw_setting, draw_sizes, setting_of
+from spkdistill.report.experiment_plots import alike, apart, draw_list, draw_setting, draw_sizes, setting_of
 from spkdistill.report.experiment_rows import rows
 from spkdistill.report.experiments import experiments, sentences
 
@@ -232,6 +232,19 @@ def test_sizes_are_plotted_with_the_teacher_as_a_rule_and_every_seed():
     assert handles[0].get_ydata() == [8.0, 8.0]
     placed = {(round(x), round(y, 4)) for line in axes.lines for x, y in zip(*line.get_data(), strict=True)}
     assert {(90_000, 12.0), (90_000, 10.0), (90_000, 11.0), (90_000, 13.2), (250_000, 7.9)} <= placed
+
+
+def test_students_of_one_size_are_listed_best_first_with_the_teacher_as_a_rule_and_every_seed():
+    axes, found = Figure().subplots(), rows(made(), "main", "trials")
+    (rule,) = draw_list(axes, found)
+    assert (rule.get_label(), list(rule.get_xdata())) == ("teacher big", [8.0, 8.0])
+    students = sorted((row for row in found if row.place), key=lambda row: row.eer.value)
+    assert [label.get_text() for label in axes.get_yticklabels()] == [row.name for row in students]
+    assert axes.yaxis_inverted()
+    placed = {(round(x, 3), y) for line in axes.lines for x, y in zip(*line.get_data(), strict=True)}
+    for line, row in enumerate(students):
+        drawn = [row.eer.value, row.eer.low, row.eer.high, *row.seed_eers]
+        assert {(round(100 * eer, 3), line) for eer in drawn} <= placed
 
 
 def test_students_of_one_size_are_drawn_apart():

@@ -1,7 +1,7 @@
-"""The students of an experiment against what it varies, or else against their size."""
+"""The students of an experiment against what it varies or against their size, or else as a list."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib
 from matplotlib.artist import Artist
@@ -40,6 +40,11 @@ def setting_of(places: Sequence[ExperimentModel]) -> str | None:
     return most if most and len(values[most]) > 1 else None
 
 
+def size_of(found: Sequence[Row]) -> str | None:
+    """The size as what students are plotted against; None where all are of one."""
+    return "size" if len({row.parameters for row in found if row.place}) > 1 else None
+
+
 def value_of(row: Row, setting: str) -> str | None:
     """A row's value of the setting; None for a teacher, and for a student without such a setting."""
     if row.place is None:
@@ -55,13 +60,34 @@ def plot(name: str, found: Mapping[str, list[Row]], setting: str | None) -> Mark
     height = 3.6 if setting else max(3.1, 0.19 * rows + 0.9)
     with matplotlib.rc_context(STYLE):
         figure, panels = grid(len(found), min(len(found), 2), height, legend=0.45)
+        what = setting or size_of(next(iter(found.values())))
         for axes, (trials, of_list) in zip(panels, found.items(), strict=True):
-            handles = draw_setting(axes, of_list, setting) if setting else draw_sizes(axes, of_list)
-            axes.set(title=trials, ylabel="EER, %")
+            if what is None:
+                handles = draw_list(axes, of_list)
+            else:
+                handles = draw_setting(axes, of_list, setting) if setting else draw_sizes(axes, of_list)
+                axes.set_ylabel("EER, %")
+            axes.set_title(trials)
             axes.grid()
         figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 6))
-        title = f"Equal error rate of the students of {name} by {setting or 'parameters'}"
+        title = f"Equal error rate of the students of {name}" + (f" by {what}" if what else "")
         return svg(figure, f"experiment-{name}", title)
+
+
+def draw_list(axes: Axes, found: list[Row]) -> list[Artist]:
+    """EER of students of one size, the lowest first; a small dot is a seed, the rule a teacher."""
+    rows = sorted((row for row in found if row.place), key=lambda row: row.eer.value)
+    for line, row in enumerate(rows):
+        colour = PALETTE[0] if learns(row.place) != "none" else PLAIN
+        axes.plot(
+            [100 * row.eer.low, 100 * row.eer.high], [line, line], color=colour, linewidth=1.2, alpha=0.4
+        )
+        if len(row.seed_eers) > 1:
+            axes.plot([100 * eer for eer in row.seed_eers], [line] * len(row.seed_eers), ".", color=colour)
+        axes.plot([100 * row.eer.value], [line], "o", color=colour, markersize=5)
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="EER, %")
+    return draw_rules(axes.axvline, [row for row in found if row.place is None])
 
 
 def draw_sizes(axes: Axes, found: list[Row]) -> list[Artist]:
@@ -78,7 +104,7 @@ def draw_sizes(axes: Axes, found: list[Row]) -> list[Artist]:
     labelled_scatter(axes, texts, sizes, rates, colours, padded(ends))
     for row, size, colour in zip(rows, sizes, colours, strict=True):
         draw_interval(axes, size, row, colour)
-    rules = draw_rules(axes, [row for row in found if row.place is None])
+    rules = draw_rules(axes.axhline, [row for row in found if row.place is None])
     return [*rules, *(Line2D([], [], color=hues[method], linewidth=5, label=method) for method in methods)]
 
 
@@ -97,7 +123,7 @@ def draw_setting(axes: Axes, found: list[Row], setting: str) -> list[Artist]:
     placed = [row for row in found if value_of(row, setting) is not None]
     values = sorted({value_of(row, setting) for row in placed}, key=by_number)
     lines = alike(placed, setting)
-    rules = draw_rules(axes, [row for row in found if row not in placed])
+    rules = draw_rules(axes.axhline, [row for row in found if row not in placed])
     handles = []
     for index, (label, rows) in enumerate(lines.items()):
         colour, marker = PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]
@@ -137,10 +163,10 @@ def draw_interval(axes: Axes, x: float, row: Row, colour: str) -> None:
         )
 
 
-def draw_rules(axes: Axes, rows: list[Row]) -> list[Artist]:
-    """A dashed line at the EER of each row: of teachers black, of students grey."""
+def draw_rules(rule: Callable[..., Artist], rows: list[Row]) -> list[Artist]:
+    """A dashed `rule`, axhline or axvline, at the EER of each row: of teachers black, of students grey."""
     return [
-        axes.axhline(
+        rule(
             100 * row.eer.value,
             color=TEACHER if row.place is None else PLAIN,
             linewidth=1,

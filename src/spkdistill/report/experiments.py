@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from spkdistill.report.contents import Comparison, Report
-from spkdistill.report.experiment_plots import plot, setting_of
+from spkdistill.report.experiment_plots import plot, setting_of, size_of
 from spkdistill.report.experiment_rows import Row, Setting, differing, learns, rows, spelt
 from spkdistill.report.html import Markup, cell, element, figure, heading, join, number, table
 from spkdistill.report.methods import comparison
@@ -51,9 +51,9 @@ def block(report: Report, name: str) -> Markup:
     setting = setting_of(experiment.students)
     reference = f", reference {experiment.reference}" if experiment.reference else ""
     rules = " and students without such a setting" if setting else ""
-    caption = (
-        f"EER and its interval by {setting or 'size'}. Small dots are seeds, dashed lines the teacher{rules}."
-    )
+    what = setting or size_of(next(iter(found.values())))
+    by = f" by {what}" if what else ""
+    caption = f"EER and its interval{by}. Small dots are seeds, dashed lines the teacher{rules}."
     parts = [
         element("h3", f"Experiment {name}, by {experiment.backend}{reference}"),
         figure(plot(name, found, setting), caption),
