@@ -125,9 +125,8 @@ def triage(
         return undivided(student, labels, temperature, own_p, others_p, whole)
     wanted = torch.full_like(own_p, tau)
     if mass == "absolute":
-        wanted = (wanted * (1 + (own_p - whole.log_mass).exp())).clamp(
-            max=2
-        )  # tau / (1 - p_y); over 1 is all
+        share = 1 + (own_p - whole.log_mass).exp()  # 1 / (1 - p_y)
+        wanted = (wanted * share).clamp(max=2)  # over 1 is all
     members, size = confusion_set(whole.values, wanted, labels)
     own_q, mass_q, rest_q, within, mass_p = compare_members(
         student, others_p, whole, labels, members, temperature

@@ -34,6 +34,7 @@ from spkdistill.report.fields import number_of, take, take_list, take_number, ta
 from spkdistill.settings import build
 
 KINDS = "cosine", "plda", "fusion"
+GAIN = "gain", "gain_low", "gain_high"  # of a paired test; NaN where the baseline's EER can be 0
 
 
 def read_report(
@@ -248,9 +249,6 @@ def read_cost(config: Any, path: Path) -> Cost:
         if count < 1:
             raise DataError(f"{where}.{key}: expected a positive number, found {count}")
     return Cost(**counts, macs_per_second=take_number(cost, "macs_per_second", where))
-
-
-GAIN = "gain", "gain_low", "gain_high"
 
 
 def read_paired(path: Path, settings: ReportSettings, experiment: str | None = None) -> list[Comparison]:
